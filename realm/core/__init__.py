@@ -1,0 +1,1 @@
+"""Ground floor: paths, clock, durable files, store, events, hosts, web guard, daemon loop, errors."""

@@ -1,0 +1,152 @@
+"""The loop of a long-running process: one instance by a held lock, a heartbeat, SIGTERM finishes the unit of work."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from realm.core.clock import SYSTEM, Clock, stamp
+from realm.core.durable import write_json_fast
+from realm.core.errors import Conflict
+from realm.core.logs import get_logger
+from realm.core.paths import Paths
+
+log = get_logger("daemon")
+
+
+@contextmanager
+def single_instance(paths: Paths, name: str) -> Iterator[None]:
+    """Hold the lock of `name` for the life of the process; the kernel frees it when the process dies, however it dies.
+
+    Raises Conflict naming the holder when another process has it.
+    """
+    paths.run.mkdir(parents=True, exist_ok=True)
+    path = paths.run / f"{name}.lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(handle, 64, 0).decode(errors="replace").strip() or "unknown"
+            raise Conflict(
+                f"{name} already runs on {paths.home} (process {holder})",
+                hint=f"stop process {holder} first, or give another --home",
+            ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock_holder(paths: Paths, name: str) -> int | None:
+    """Return the process id that holds the lock of `name`, or None when nobody does."""
+    path = paths.run / f"{name}.lock"
+    if not path.exists():
+        return None
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(handle, 64, 0).decode(errors="replace").strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(handle)
+    return None
+
+
+class StopFlag:
+    """Set by SIGTERM and SIGINT; a second signal ends the process at once without saving."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def install(self) -> StopFlag:
+        """Take over SIGTERM and SIGINT; only a flag is set in the handler."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        return self
+
+    def _on_signal(self, _number: int, _frame: Any) -> None:
+        if self._event.is_set():
+            os._exit(130)
+        self._event.set()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait up to `seconds`; returns True as soon as the flag is set."""
+        return self._event.wait(seconds)
+
+
+class Heartbeat:
+    """A small file that says who lives, in which instance and how far it is; written at most once a second."""
+
+    def __init__(self, paths: Paths, name: str, clock: Clock = SYSTEM, every_s: float = 1.0) -> None:
+        self._path = paths.run / f"{name}.heartbeat"
+        self._clock = clock
+        self._every = every_s
+        self._last = -1e9
+
+    def beat(self, progress: str = "", *, force: bool = False) -> None:
+        now = self._clock.monotonic()
+        if not force and now - self._last < self._every:
+            return
+        self._last = now
+        write_json_fast(
+            self._path,
+            {
+                "pid": os.getpid(),
+                "instance": os.environ.get("REALM_INSTANCE", ""),
+                "monotonic": now,
+                "at": stamp(self._clock.now()),
+                "progress": progress,
+            },
+        )
+
+
+def read_heartbeat(path: Path) -> dict[str, Any] | None:
+    """Return the last heartbeat, or None when there is none."""
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def run_loop(
+    tick: Callable[[], float],
+    stop: StopFlag,
+    heartbeat: Heartbeat,
+    *,
+    name: str,
+    longest_pause_s: float = 30.0,
+) -> None:
+    """Call `tick` until `stop`; it returns the seconds to wait. Unexpected errors are logged and retried."""
+    failures = 0
+    while not stop.is_set():
+        heartbeat.beat()
+        try:
+            pause = tick()
+            failures = 0
+        except Exception:
+            failures += 1
+            pause = min(longest_pause_s, 0.5 * 2**failures)
+            log.exception("%s: tick failed %d times in a row, next try in %.1f s", name, failures, pause)
+        _wait(stop, heartbeat, pause)
+
+
+def _wait(stop: StopFlag, heartbeat: Heartbeat, pause: float) -> None:
+    while pause > 0 and not stop.wait(min(pause, 1.0)):
+        heartbeat.beat()
+        pause -= 1.0

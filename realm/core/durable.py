@@ -1,0 +1,189 @@
+"""The only module that writes under the base directory: a reported write survives a power cut.
+
+Write = temporary name in the same folder, fsync of the file, rename, fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from realm.core.errors import Conflict, NoSpace
+
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"no space left to write {path.name}", hint=f"free space in {path.parent}") from error
+        raise
+
+
+def fsync_dir(folder: Path) -> None:
+    """Flush a folder's entries to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_file(path: Path) -> None:
+    """Flush a file that another library wrote."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+
+
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace `path` with `data` atomically; with `durable` also through a power cut. Raises NoSpace on a full disk."""
+    temporary = _temporary(path)
+    with _disk_errors(path):
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                if durable:
+                    os.fsync(handle.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if durable:
+            fsync_dir(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` with UTF-8 text, durably."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` with indented JSON, durably."""
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def write_json_fast(path: Path, value: Any) -> None:
+    """Replace `path` with JSON atomically but without fsync; for status files that are projections."""
+    write_bytes(path, json.dumps(value, ensure_ascii=False).encode(), durable=False)
+
+
+def rename_noreplace(source: Path, target: Path) -> None:
+    """Rename and fail with Conflict when the target exists (renameat2 with RENAME_NOREPLACE, Linux)."""
+    result = _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
+    if result == 0:
+        return
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        raise Conflict(f"{target.name} exists already in {target.parent.name}/")
+    if number in (errno.EINVAL, errno.ENOSYS):
+        # File systems without the flag (some network mounts): link + unlink has the same no-replace meaning for files.
+        _link_noreplace(source, target)
+        return
+    raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _link_noreplace(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError as error:
+        raise Conflict(f"{target.name} exists already in {target.parent.name}/") from error
+    source.unlink()
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file between folders of one file system, durably and never over another file."""
+    rename_noreplace(source, target)
+    fsync_dir(target.parent)
+    if source.parent != target.parent:
+        fsync_dir(source.parent)
+
+
+def commit_dir(temporary: Path, final: Path) -> None:
+    """Publish a folder: fsync every file in it, then the folder, then rename it to its final name."""
+    with _disk_errors(final):
+        for path in sorted(temporary.rglob("*")):
+            if path.is_file():
+                fsync_file(path)
+            elif path.is_dir():
+                fsync_dir(path)
+        fsync_dir(temporary)
+        rename_noreplace(temporary, final)
+        fsync_dir(final.parent)
+
+
+def new_dir(parent: Path, name: str) -> Path:
+    """Create a fresh hidden folder `.{name}.*.incoming` in which a result is assembled before `commit_dir`."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = parent / f".{name}.{os.getpid()}.{os.urandom(4).hex()}.incoming"
+    folder.mkdir()
+    return folder
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that must exist, durably."""
+    path.unlink()
+    fsync_dir(path.parent)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder: rename it out of sight first, so that a crash never leaves half of it under its name."""
+    hidden = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.gone")
+    folder.rename(hidden)
+    fsync_dir(folder.parent)
+    shutil.rmtree(hidden)
+
+
+def sweep_leftovers(parent: Path) -> list[str]:
+    """Remove half-made `.incoming`, `.gone` and `.tmp` leftovers of a crash below `parent`; returns their names."""
+    found = [p for p in parent.glob(".*") if p.suffix in (".incoming", ".gone", ".tmp")]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return [path.name for path in found]
+
+
+def open_append(path: Path) -> IO[str]:
+    """Open a text file for appending lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a", encoding="utf-8")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file to a new name, durably."""
+    temporary = _temporary(target)
+    with _disk_errors(target):
+        try:
+            shutil.copyfile(source, temporary)
+            fsync_file(temporary)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_dir(target.parent)
+
+
+def touch(path: Path) -> None:
+    """Create an empty flag file durably."""
+    write_bytes(path, b"")

@@ -1,0 +1,84 @@
+"""The schema of both databases as a list of numbered steps; a published step is never edited, only followed."""
+
+from __future__ import annotations
+
+import sqlite3
+
+_FACTS_1 = (
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL DEFAULT '',
+        step INTEGER, data TEXT NOT NULL DEFAULT '{}')""",
+    "CREATE INDEX events_kind ON events(kind, seq)",
+    """CREATE TABLE quests (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL,
+        sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN
+            ('queued','processing','completed','failed','rejected','skipped','deleted')),
+        priority TEXT NOT NULL CHECK (priority IN ('high','normal','low')),
+        rows INTEGER NOT NULL DEFAULT 0, rows_done INTEGER NOT NULL DEFAULT 0, steps INTEGER, tokens INTEGER,
+        skill TEXT, level INTEGER, kind TEXT NOT NULL DEFAULT 'dropped', generator TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
+        arrived_at TEXT NOT NULL, changed_at TEXT NOT NULL,
+        claim INTEGER, checkpoint TEXT, state_before TEXT)""",
+    "CREATE INDEX quests_state ON quests(state, id)",
+    """CREATE TABLE checkpoints (
+        name TEXT PRIMARY KEY, step INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('present','dropped')),
+        pinned INTEGER NOT NULL DEFAULT 0, parent TEXT, generation INTEGER NOT NULL,
+        weights_sha256 TEXT NOT NULL, manifest_sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+        created_at TEXT NOT NULL, record TEXT NOT NULL)""",
+    "CREATE UNIQUE INDEX checkpoints_step ON checkpoints(step)",
+    """CREATE TABLE evals (
+        id TEXT PRIMARY KEY, checkpoint TEXT NOT NULL, step INTEGER NOT NULL,
+        skill TEXT NOT NULL, level INTEGER NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('static','gate','probe','full')),
+        state TEXT NOT NULL CHECK (state IN ('queued','done','no_contest','dropped')),
+        attempts INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
+        n INTEGER, correct INTEGER, errors INTEGER, truncated INTEGER, static_correct INTEGER, static_n INTEGER,
+        weights_sha256 TEXT, prompts_sha256 TEXT, seed TEXT, file TEXT,
+        queued_at TEXT NOT NULL, finished_at TEXT, finished INTEGER,
+        UNIQUE (checkpoint, skill, level, kind))""",
+    "CREATE INDEX evals_state ON evals(state, step)",
+    "CREATE INDEX evals_skill ON evals(skill, level, kind, state, finished)",
+    """CREATE TABLE gates (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, skill TEXT NOT NULL, level INTEGER NOT NULL,
+        checkpoint TEXT NOT NULL, passed INTEGER NOT NULL, evidence TEXT NOT NULL)""",
+    "CREATE INDEX gates_skill ON gates(skill, level)",
+    """CREATE TABLE masteries (
+        skill TEXT NOT NULL, level INTEGER NOT NULL, checkpoint TEXT NOT NULL, step INTEGER NOT NULL,
+        at TEXT NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY (skill, level))""",
+    """CREATE TABLE decisions (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, skill TEXT NOT NULL, level INTEGER NOT NULL,
+        strategy TEXT NOT NULL, reason TEXT NOT NULL, plan TEXT NOT NULL, rows INTEGER NOT NULL, quest TEXT)""",
+    """CREATE TABLE champions (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, checkpoint TEXT NOT NULL, step INTEGER NOT NULL,
+        metric TEXT NOT NULL, value REAL NOT NULL, reason TEXT NOT NULL)""",
+    """CREATE TABLE services (
+        name TEXT PRIMARY KEY, state TEXT NOT NULL, pid INTEGER, created REAL, instance TEXT, port INTEGER,
+        since TEXT NOT NULL, restarts INTEGER NOT NULL DEFAULT 0, fails INTEGER NOT NULL DEFAULT 0,
+        reason TEXT NOT NULL DEFAULT '')""",
+    "CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, generation INTEGER NOT NULL, at TEXT NOT NULL)",
+    "CREATE TABLE replies (key TEXT PRIMARY KEY, at TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL)",
+    "CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+)
+
+_TELEMETRY_1 = (
+    """CREATE TABLE steps (
+        step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, lr REAL NOT NULL, grad_norm REAL NOT NULL,
+        trained_tokens INTEGER NOT NULL, tokens INTEGER NOT NULL, seconds REAL NOT NULL, quest TEXT NOT NULL)""",
+    "CREATE TABLE validation (step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, tokens INTEGER NOT NULL)",
+)
+
+
+def _facts_1(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_1:
+        connection.execute(statement)
+
+
+def _telemetry_1(connection: sqlite3.Connection) -> None:
+    for statement in _TELEMETRY_1:
+        connection.execute(statement)
+
+
+FACTS = (_facts_1,)
+TELEMETRY = (_telemetry_1,)
