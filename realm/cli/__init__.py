@@ -39,9 +39,8 @@ class PlaceGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in PLACES:
             return None
-        command: click.Command = import_module(PLACES[cmd_name][0]).command()
-        command.name = cmd_name
-        return command
+        command: click.Command = import_module(PLACES[cmd_name][0]).command
+        return with_globals(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
