@@ -1,0 +1,106 @@
+"""The hero's optimiser: Muon on hidden matrices or AdamW on everything, gradient clipping, EMA, and exact state."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from realm.arena.optim.adamw import AdamW
+from realm.arena.optim.flat import Buffer, from_named, gather, to_named
+from realm.arena.optim.muon import Muon
+from realm.arena.optim.schedule import lr_factor
+from realm.armory.hero_presets import TrainingDefaults
+from realm.core.errors import Corrupt
+
+NOT_HIDDEN = ("embed", "lm_head", "wte", "wpe")
+
+
+def hidden_matrices(model: nn.Module) -> list[str]:
+    """Names of 2-D weights between embedding and head: those Muon is made for."""
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == 2 and not any(part in name for part in NOT_HIDDEN)
+    ]
+
+
+class Optimiser:
+    """All optimiser state of one model; the model's parameters become views of this object's buffers."""
+
+    def __init__(self, model: nn.Module, training: TrainingDefaults) -> None:
+        self.training = training
+        self.buffers = gather(model, hidden_matrices(model) if training.matrices == "muon" else [])
+        self.parts = [self._part(buffer) for buffer in self.buffers]
+        self.average = [buffer.weights.clone() for buffer in self.buffers] if training.ema_decay is not None else []
+        self.steps = 0
+
+    def _part(self, buffer: Buffer) -> Muon | AdamW:
+        numbers = self.training
+        if buffer.stacked:
+            return Muon(buffer, numbers.muon_momentum, numbers.weight_decay)
+        return AdamW(buffer, numbers.betas, numbers.weight_decay)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step (of the AdamW part; Muon's follows the same schedule)."""
+        return self.training.learning_rate * lr_factor(self.training.schedule, self.steps)
+
+    def clear_gradients(self) -> None:
+        """Set all gradients to 0 in place."""
+        for buffer in self.buffers:
+            buffer.grads.zero_()
+
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply all gradients in place."""
+        for buffer in self.buffers:
+            buffer.grads.mul_(factor)
+
+    def gradient_norm(self) -> float:
+        """Return the Euclidean norm over all gradients."""
+        return float(torch.stack([buffer.grads.norm() for buffer in self.buffers]).norm())
+
+    def step(self) -> None:
+        """Apply the gradients once and move the average."""
+        factor = lr_factor(self.training.schedule, self.steps)
+        for part in self.parts:
+            base = self.training.muon_learning_rate if isinstance(part, Muon) else self.training.learning_rate
+            part.step(base * factor)
+        self.steps += 1
+        for buffer, average in zip(self.buffers, self.average, strict=False):
+            average.lerp_(buffer.weights, 1 - self._decay())
+
+    def _decay(self) -> float:
+        """Decay of the average after this step: short at first, or the random first weights would stay in it."""
+        return min(self.training.ema_decay or 0.0, (1 + self.steps) / (10 + self.steps))
+
+    def swap_average(self) -> None:
+        """Exchange the weights with their average (twice gives the weights back, bit for bit)."""
+        for buffer, average in zip(self.buffers, self.average, strict=False):
+            held = buffer.weights.clone()
+            buffer.weights.copy_(average)
+            average.copy_(held)
+
+    def average_weights(self) -> dict[str, torch.Tensor]:
+        """Return parameter name → copy of its average; empty without EMA."""
+        return to_named(self.buffers, self.average) if self.average else {}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the optimiser's state: `{what}/{parameter}` tensors and the number of steps."""
+        named = {"steps": torch.tensor(self.steps, dtype=torch.int64)}
+        for buffer, part in zip(self.buffers, self.parts, strict=True):
+            for what, tensor in part.tensors().items():
+                named |= to_named([buffer], [tensor], f"{what}/")
+        return named
+
+    def load(self, state: dict[str, torch.Tensor], average: dict[str, torch.Tensor]) -> None:
+        """Restore what `state` and `average_weights` returned; raises Corrupt when names or shapes differ."""
+        if "steps" not in state:
+            raise Corrupt("saved optimiser state has no number of steps")
+        self.steps = int(state["steps"])
+        for buffer, part in zip(self.buffers, self.parts, strict=True):
+            for what, tensor in part.tensors().items():
+                from_named([buffer], [tensor], state, f"{what}/")
+            if isinstance(part, AdamW):
+                part.count.fill_(float(self.steps))
+        if self.average:
+            from_named(self.buffers, self.average, average)

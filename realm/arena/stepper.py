@@ -1,0 +1,172 @@
+"""One optimiser step: forward, loss at trained positions, backward, checks, update. No files, no loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from realm.arena.formation.batching import split_micro
+from realm.arena.formation.rows import EncodedRow
+from realm.arena.formation.tensors import MicroBatch, pad_rows
+from realm.arena.optim.flat import from_named, to_named
+from realm.arena.optim.optimiser import Optimiser
+from realm.armory.hero_presets import TrainingDefaults
+from realm.core.clock import Clock, SystemClock
+from realm.core.errors import BadInput, RealmError
+
+LOGITS_AT_ONCE = 2**24  # logits held at a time (elements); larger batches are cut so that a 152 k vocabulary fits
+
+
+class NonFinite(RealmError):
+    """Loss or gradient norm is not a number or infinite; the weights were not touched."""
+
+    code = "non_finite"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimiser step did: loss per trained token, gradient norm before clipping, tokens, seconds, rate."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    trained_tokens: int
+    total_tokens: int
+    seconds: float
+    lr: float
+    rows: tuple[int, ...]
+
+
+def fix_numerics(threads: int) -> None:
+    """Make training repeatable bit for bit on one machine: fixed threads, deterministic kernels."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+class Stepper:
+    """A model, its optimiser and EMA. The model is a transformers causal LM; its parameters are taken over in place."""
+
+    def __init__(
+        self, model: nn.Module, training: TrainingDefaults, pad_id: int, *, clock: Clock | None = None
+    ) -> None:
+        self.model = model.train()
+        self.training, self.pad_id, self.clock = training, pad_id, clock or SystemClock()
+        self.backbone: nn.Module = model.base_model  # type: ignore[assignment]
+        self.head: nn.Module = model.get_output_embeddings()  # type: ignore[operator]
+        self.device = next(model.parameters()).device
+        if training.gradient_checkpointing:
+            model.gradient_checkpointing_enable()  # type: ignore[operator]
+        self.optimiser = Optimiser(model, training)
+
+    def step(self, rows: Sequence[EncodedRow]) -> StepResult:
+        """Train once on `rows` (one optimiser step, cut into micro-batches of the preset's batch_size).
+
+        The loss is the sum over trained tokens of all micro-batches divided by their number. Raises NonFinite before
+        any weight changes, NothingTrained for a batch without trained token, BadInput for no rows.
+        """
+        if not rows:
+            raise BadInput("an optimiser step needs at least one row")
+        begin = self.clock.monotonic()
+        micros = self._micro_batches(rows)
+        trained = sum(len(micro.targets) for micro in micros)
+        self.optimiser.clear_gradients()
+        loss = sum(self._backward(micro, trained) for micro in micros)
+        norm = self.optimiser.gradient_norm()
+        self._refuse_non_finite(loss, norm, rows)
+        if norm > self.training.clip:
+            self.optimiser.scale_gradients(self.training.clip / norm)
+        rate = self.optimiser.rate
+        self.optimiser.step()
+        return StepResult(self.optimiser.steps, loss, norm, trained, sum(micro.tokens for micro in micros),
+                          self.clock.monotonic() - begin, rate, tuple(row.index for row in rows))  # fmt: skip
+
+    def _micro_batches(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
+        cuts = split_micro(range(len(rows)), self.training.batch_size)
+        return [pad_rows([rows[n] for n in cut], self.pad_id) for cut in cuts]
+
+    def _backward(self, micro: MicroBatch, trained: int) -> float:
+        loss = self.loss_sum(micro) / trained
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def loss_sum(self, micro: MicroBatch) -> torch.Tensor:
+        """Return the summed cross entropy over trained tokens; logits exist only at those positions."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            found = self.backbone(
+                input_ids=micro.ids.to(self.device),
+                position_ids=None if micro.positions is None else micro.positions.to(self.device),
+                attention_mask=None if micro.mask is None else micro.mask.to(self.device),
+                use_cache=False,
+            ).last_hidden_state
+            hidden = found.flatten(0, 1).index_select(0, micro.at.to(self.device))
+            return self._cross_entropy(hidden, micro.targets.to(self.device))
+
+    def _cross_entropy(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        vocabulary = self.head.weight.shape[0]  # type: ignore[index]
+        at_once = max(1, LOGITS_AT_ONCE // int(vocabulary))
+        if len(targets) <= at_once:
+            return self._entropy_of(hidden, targets)
+        parts = zip(torch.split(hidden, at_once), torch.split(targets, at_once), strict=True)
+        # Recomputed in backward: only one part's logits are alive at a time.
+        sums = [torch.utils.checkpoint.checkpoint(self._entropy_of, h, t, use_reentrant=False) for h, t in parts]
+        return torch.stack(sums).sum()
+
+    def _entropy_of(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(self.head(hidden).float(), targets, reduction="sum")
+
+    def _refuse_non_finite(self, loss: float, norm: float, rows: Sequence[EncodedRow]) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        self.optimiser.clear_gradients()
+        named = [row.index for row in rows]
+        raise NonFinite(
+            f"step {self.optimiser.steps + 1}: loss {loss}, gradient norm {norm}, rows {', '.join(map(str, named[:9]))}",
+            hint="the weights are unchanged; lower the learning rate or look at these rows", rows=named,
+        )  # fmt: skip
+
+    def validation_loss(self, rows: Sequence[EncodedRow]) -> float:
+        """Return the mean loss per trained token of `rows` under the served weights (the average with EMA)."""
+        with self.served(), torch.no_grad():
+            micros = self._micro_batches(rows)
+            total = sum(float(self.loss_sum(micro)) for micro in micros)
+        return total / sum(len(micro.targets) for micro in micros)
+
+    @contextmanager
+    def served(self) -> Iterator[nn.Module]:
+        """Give the model in eval mode with the weights that are served: the average with EMA, else its own."""
+        self.optimiser.swap_average()
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self.model.train()
+            self.optimiser.swap_average()
+
+    def state_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor] | None, dict[str, torch.Tensor]]:
+        """Return copies: (served weights, training weights or None without EMA, optimiser state), as safetensors take."""
+        buffers = self.optimiser.buffers
+        own = to_named(buffers, [buffer.weights for buffer in buffers])
+        average = self.optimiser.average_weights()
+        return (average, own, self.optimiser.state()) if average else (own, None, self.optimiser.state())
+
+    def load_state(
+        self,
+        weights: dict[str, torch.Tensor],
+        raw: dict[str, torch.Tensor] | None,
+        optimiser: dict[str, torch.Tensor] | None,
+    ) -> None:
+        """Restore what `state_tensors` returned; with `optimiser` None the optimiser starts anew from these weights."""
+        buffers = self.optimiser.buffers
+        from_named(buffers, [buffer.weights for buffer in buffers], raw if raw is not None else weights)
+        if optimiser is not None:
+            self.optimiser.load(optimiser, weights)
+            return
+        for buffer, average in zip(buffers, self.optimiser.average, strict=False):
+            average.copy_(buffer.weights)
