@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -70,6 +70,22 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
             raise
         if durable:
             fsync_dir(path.parent)
+
+
+def write_stream(path: Path, blocks: Iterable[bytes]) -> None:
+    """Replace `path` with a stream of blocks, durably; an error of the stream leaves nothing behind."""
+    temporary = _temporary(path)
+    with _disk_errors(path):
+        try:
+            with temporary.open("wb") as handle:
+                handle.writelines(blocks)
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_dir(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

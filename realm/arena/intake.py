@@ -1,0 +1,249 @@
+"""The gate of the inbox: a dropped file is taken when it is complete and true, otherwise set aside with the reason.
+
+A file is complete when it has not changed for two seconds and no process has it open for writing (fcntl F_SETLEASE, where
+the file system offers it). Whatever arrives ends in exactly one state.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from realm.arena import board, validation
+from realm.arena.quest import file_name, sidecar_of
+from realm.arena.yardstick import Yardstick, yardstick_of
+from realm.core import durable, events
+from realm.core.clock import SYSTEM, Clock, stamp
+from realm.core.errors import RealmError
+from realm.core.ids import new_ulid
+from realm.core.logs import get_logger
+from realm.core.paths import PRIORITIES, Paths
+from realm.core.store import transaction
+
+log = get_logger("intake")
+SETTLE_S = 2.0
+MAX_FILE = 2 * 1024**3
+MAX_SIDECAR = 64 * 1024
+IGNORED_ENDS = (".tmp", ".part", ".partial", ".crdownload", "~", ".swp")
+_CLAIMED = ("generator_id", "generator_version", "generated_at")
+_LEASE_REFUSED = (errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+class Refusal(RealmError):
+    """A file that may not become a quest."""
+
+    code, status, exit_code = "refused_file", 400, 2
+
+
+@dataclass
+class Settling:
+    """When each waiting file was first seen in its present form (monotonic seconds)."""
+
+    seen: dict[str, tuple[tuple[int, ...], float]] = field(default_factory=dict)
+
+
+SETTLING = Settling()
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _waiting_files(inbox: Path) -> Iterator[Path]:
+    """Yield candidates below the inbox, folders first come last; hidden and half-downloaded names are passed over."""
+    with os.scandir(inbox) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.name.startswith(".") or entry.name.endswith((*IGNORED_ENDS, ".meta.json")):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _waiting_files(Path(entry.path))
+            else:
+                yield Path(entry.path)
+
+
+def sweep(
+    paths: Paths,
+    connection: sqlite3.Connection,
+    *,
+    clock: Clock = SYSTEM,
+    settling: Settling = SETTLING,
+    yardstick: Yardstick | None = None,
+) -> list[str]:
+    """Take in every complete file of the inbox and return the ids of quests added or refused.
+
+    Raises BadInput when the home has no hero yet; the files stay where they are.
+    """
+    files = list(_waiting_files(paths.inbox))
+    present = {str(path) for path in files}
+    settling.seen = {name: entry for name, entry in settling.seen.items() if name in present}
+    if not files:
+        return []
+    by = yardstick or yardstick_of(paths)
+    return [quest for path in files if (quest := _take(paths, connection, path, by, clock, settling)) is not None]
+
+
+def waiting(paths: Paths) -> list[str]:
+    """Return the names in the inbox that are not taken yet, relative to it."""
+    return [path.relative_to(paths.inbox).as_posix() for path in _waiting_files(paths.inbox)]
+
+
+def _settled(path: Path, found: os.stat_result, clock: Clock, settling: Settling) -> bool:
+    now = clock.monotonic()
+    identity, since = settling.seen.get(str(path), ((), now))
+    if identity != _identity(found):
+        settling.seen[str(path)] = (_identity(found), now)
+        return False
+    return now - since >= SETTLE_S
+
+
+def _take(
+    paths: Paths, connection: sqlite3.Connection, path: Path, by: Yardstick, clock: Clock, settling: Settling
+) -> str | None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None  # taken away again between the listing and the look
+    if not _settled(path, found, clock, settling):
+        return None
+    try:
+        quest_id = _accept(paths, connection, path, by, clock)
+    except (Refusal, validation.RowError) as refusal:
+        quest_id = _refuse(paths, connection, path, refusal.message, clock)
+    if quest_id is not None:
+        settling.seen.pop(str(path), None)
+    return quest_id
+
+
+def _open_complete(path: Path) -> IO[bytes] | None:
+    """Open a file without following links; None while someone writes it. Raises Refusal for what is not a plain file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refusal("a symbolic link is not taken; drop the file itself") from error
+        raise Refusal(f"it cannot be opened: {error.strerror}") from error
+    found = os.fstat(descriptor)
+    problem = _problem(path, found)
+    if problem:
+        os.close(descriptor)
+        raise Refusal(problem)
+    if _being_written(descriptor):
+        os.close(descriptor)
+        return None
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "rb")
+
+
+def _problem(path: Path, found: os.stat_result) -> str | None:
+    if not stat.S_ISREG(found.st_mode):
+        return "only plain files are taken"
+    if found.st_nlink != 1:
+        return f"the file has {found.st_nlink} hard links; drop a copy of it"
+    if path.suffix != ".jsonl":
+        return f"the name ends in {path.suffix or 'nothing'}; training files are .jsonl"
+    if found.st_size == 0:
+        return "the file is empty"
+    if found.st_size > MAX_FILE:
+        return f"the file has {found.st_size} bytes, over the limit of {MAX_FILE}"
+    return None
+
+
+def _being_written(descriptor: int) -> bool:
+    """Ask the kernel for a read lease, which it grants only while nobody has the file open for writing."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        # Other errors mean that this file system or owner cannot lease: the settle time alone decides.
+        return error.errno in _LEASE_REFUSED
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _accept(paths: Paths, connection: sqlite3.Connection, path: Path, by: Yardstick, clock: Clock) -> str | None:
+    handle = _open_complete(path)
+    if handle is None:
+        return None
+    with handle:
+        before = os.fstat(handle.fileno())
+        arrival = ":".join(str(part) for part in _identity(before))
+        known = connection.execute("SELECT id FROM quests WHERE arrival = ?", (arrival,)).fetchone()
+        if known:
+            # A crash came between recording this arrival and removing the file: it is on the board already.
+            _remove_if_same(path, before)
+            return None
+        spool = paths.home / "queue" / f".{new_ulid()}.tmp"
+        try:
+            found = _spool(handle, spool, by)
+            origin = _origin(path)
+            quest_id = board.place(paths, connection, spool, found, name=path.name, origin=origin, arrival=arrival,
+                                   priority=_priority(paths, path), clock=clock)  # fmt: skip
+        finally:
+            spool.unlink(missing_ok=True)
+    _remove_if_same(path, before)
+    sidecar_of(path).unlink(missing_ok=True)
+    return quest_id
+
+
+def _lines(handle: IO[bytes]) -> Iterator[bytes]:
+    while line := handle.readline(validation.MAX_LINE + 1):
+        yield line
+
+
+def _spool(handle: IO[bytes], spool: Path, by: Yardstick) -> validation.Survey:
+    found, checked = validation.survey(_lines(handle), by.measure, by.max_length)
+    durable.write_stream(spool, checked)
+    return found
+
+
+def _remove_if_same(path: Path, before: os.stat_result) -> None:
+    """Remove the inbox file only when it is still the one that was read."""
+    if os.path.lexists(path) and _identity(path.lstat()) == _identity(before):
+        durable.remove_file(path)
+
+
+def _priority(paths: Paths, path: Path) -> str:
+    """A file dropped below inbox/high or inbox/low asks for that priority."""
+    parts = path.relative_to(paths.inbox).parts[:-1]
+    return next((part for part in parts if part in PRIORITIES), "normal")
+
+
+def _origin(path: Path) -> board.Provenance:
+    """Return the provenance a sidecar beside the dropped file claims, or a plain one."""
+    beside = sidecar_of(path)
+    if not beside.is_file() or beside.is_symlink() or beside.stat().st_size > MAX_SIDECAR:
+        return board.Provenance()
+    try:
+        claims: Any = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Refusal(f"its sidecar {beside.name} is not JSON: {error}") from error
+    if not isinstance(claims, dict):
+        raise Refusal(f"its sidecar {beside.name} is not an object")
+    said = {key: str(claims[key])[:200] if claims.get(key) else None for key in _CLAIMED}
+    params = claims.get("params") if isinstance(claims.get("params"), dict) else None
+    return board.Provenance(*(said[key] for key in _CLAIMED), params=params, source="inbox with sidecar")
+
+
+def _refuse(paths: Paths, connection: sqlite3.Connection, path: Path, reason: str, clock: Clock) -> str:
+    """Move a file that may not train into failed/ with the reason; a link is moved itself, never its target."""
+    quest_id, now = new_ulid(), stamp(clock.now())
+    found = path.lstat()
+    target = paths.queue("failed") / file_name(quest_id, path.name)
+    durable.move(path, target)
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO quests(id, name, file, sha256, size, state, priority, reason, arrived_at, changed_at)"
+            " VALUES (?,?,?,'',?,'rejected','normal',?,?,?)",
+            (quest_id, path.name, target.name, found.st_size, reason, now, now),
+        )
+        data = {"name": path.name, "reason": reason}
+        events.append(connection, "queue.rejected", subject=quest_id, data=data, clock=clock)
+    log.warning("refused %s: %s", path.name, reason)
+    return quest_id

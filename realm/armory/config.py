@@ -1,0 +1,164 @@
+"""Equipment: `config.json`, typed, with the origin of every value, locked fields and a kept previous version.
+
+Layers, later ones win: code defaults, the hero's preset, `config.json`, environment. Unknown keys are errors in each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from realm.armory.hero_presets import HeroPreset, TrainingDefaults
+from realm.core.durable import copy_file, write_json
+from realm.core.errors import BadInput, Refused, unknown_name
+from realm.core.paths import Paths
+
+LOCKED = {
+    "max_length": "rows already on the board were measured against it; longer ones would be refused or cut",
+    "model_name": "checkpoints of one hero cannot be continued by another model",
+    "base_model": "step 0 of the ledger is this folder; another one makes every comparison false",
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Retention(_Section):
+    """Which checkpoints stay beside the protected ones (latest, champion, pinned, in use): see vault/retention.py."""
+
+    newest: int = Field(default=5, ge=1)
+    hours: int = Field(default=12, ge=0, description="one per hour for the last N hours")
+    days: int = Field(default=14, ge=0, description="one per day for the last N days")
+    max_gb: float = Field(default=50.0, gt=0)
+
+
+class Saving(_Section):
+    """When a checkpoint is written, whichever comes first; steps come from the training section."""
+
+    minutes: float = Field(default=10.0, gt=0)
+
+
+class Validation(_Section):
+    """The held-out rows whose loss is the validation loss; taken from every quest before it trains."""
+
+    rows: int = Field(default=128, ge=0)
+    every_steps: int = Field(default=100, ge=1)
+
+
+class Config(_Section):
+    """The whole of `config.json` after resolution."""
+
+    hero: str
+    model_name: str
+    base_model: str
+    max_length: int = Field(ge=16)
+    profile: Literal["none"] = "none"
+    training: TrainingDefaults
+    retention: Retention = Retention()
+    saving: Saving = Saving()
+    validation: Validation = Validation()
+    champion_metric: Literal["eval", "val_loss", "train_loss"] = "eval"
+    threads: int | None = Field(default=None, ge=1, description="training threads; default: cores - 1")
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration and where each leaf came from: `default`, `preset NAME`, `config.json` or `environment`."""
+
+    config: Config
+    origins: dict[str, str]
+
+
+def _leaves(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        flat.update(_leaves(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the leaves of `over` laid on top; tables are merged key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if nested else value
+    return merged
+
+
+def read_raw(paths: Paths) -> dict[str, Any]:
+    """Return `config.json` as written by the user; raises BadInput when it is missing or not JSON."""
+    if not paths.config.is_file():
+        raise BadInput("there is no config.json in the base directory", hint="make a hero: realm hero create")
+    try:
+        raw = json.loads(paths.config.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise BadInput(f"config.json is not JSON: {error}", hint="correct it, or restore config.previous.json") from error
+    if not isinstance(raw, dict):
+        raise BadInput("config.json is not a table of keys")
+    return raw
+
+
+def _environment() -> dict[str, Any]:
+    seed = os.environ.get("REALM_SEED")
+    if seed is None:
+        return {}
+    if not seed.lstrip("-").isdigit():
+        raise BadInput(f"REALM_SEED {seed!r} is not a whole number")
+    return {"seed": int(seed)}
+
+
+def resolve(raw: dict[str, Any], preset: HeroPreset, environment: dict[str, Any] | None = None) -> Resolved:
+    """Lay the layers over each other; raises BadInput naming every wrong or unknown key."""
+    over = _environment() if environment is None else environment
+    from_preset = {"max_length": preset.training.max_length, "training": preset.training.model_dump(mode="json")}
+    merged = merge(merge(from_preset, raw), over)
+    merged["training"]["max_length"] = merged["max_length"]
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadInput(f"config.json is not valid: {found}", hint="ARCHITECTURE.md, Settings, lists the keys") from error
+    origins = dict.fromkeys(_leaves(config.model_dump(mode="json")), "default")
+    for layer, name in ((from_preset, f"preset {preset.id}"), (raw, "config.json"), (over, "environment")):
+        origins.update(dict.fromkeys(_leaves(layer), name))
+    return Resolved(config, origins)
+
+
+def locked_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the locked fields whose value differs. Pure."""
+    return [name for name in LOCKED if name in old and old[name] != new.get(name, old[name])]
+
+
+def write_config(paths: Paths, new: dict[str, Any], preset: HeroPreset, *, approved: frozenset[str] = frozenset()) -> Resolved:
+    """Validate and store `config.json`, keeping the previous one beside it; raises Refused for unapproved locked fields."""
+    resolved = resolve(new, preset)
+    if paths.config.is_file():
+        old = read_raw(paths)
+        for name in locked_changes(old, new):
+            if name not in approved:
+                raise Refused(
+                    f"{name} is locked: {old[name]!r} would become {new.get(name)!r}",
+                    hint=f"{LOCKED[name]}; to change it all the same, approve it by name (--approve {name})",
+                )
+        copy_file(paths.config, paths.home / "config.previous.json")
+    write_json(paths.config, new)
+    return resolved
+
+
+def set_value(raw: dict[str, Any], key: str, value: Any, known: dict[str, str]) -> dict[str, Any]:
+    """Return `raw` with the dotted `key` set; raises Unknown for a key that no configuration has."""
+    if key not in known:
+        raise unknown_name("setting", key, list(known))
+    nested: Any = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return merge(raw, nested)
+
+
