@@ -66,3 +66,12 @@ def plan_batches(lengths: Sequence[int], new_tokens: int, *, slots: int, rows: i
                 continue
         batches.append([number])
     return batches
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One reply: its text without the end mark, why it ended and how many tokens were generated."""
+
+    text: str
+    finish_reason: Finish
+    tokens: int

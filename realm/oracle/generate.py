@@ -32,6 +32,9 @@ class Decoder(Protocol):
 
     max_positions: int
     slot_bytes: int
+    device: torch.device
+
+    def nbytes(self) -> int: ...
 
     def start(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> torch.Tensor: ...
 
@@ -40,6 +43,8 @@ class Decoder(Protocol):
     def keep(self, rows: Sequence[int]) -> None: ...
 
     def alone(self, ids: Sequence[int]) -> torch.Tensor: ...
+
+    def release(self) -> None: ...
 
 
 def left_pad(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,6 +106,9 @@ class PlainDecoder:
     transformers) is emptied while it is read. Raises Corrupt when a weight is missing, left over or of a wrong shape.
     """
 
+    _keys: list[torch.Tensor]
+    _values: list[torch.Tensor]
+
     def __init__(self, config: dict[str, Any], weights: Weights, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.heads = int(config["num_attention_heads"])
@@ -115,8 +123,7 @@ class PlainDecoder:
         exponents = torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim
         self._inverse = (1.0 / theta**exponents).to(self.device)
         self._load(config, weights)
-        self._keys: list[torch.Tensor] = []
-        self._values: list[torch.Tensor] = []
+        self.release()
 
     def _load(self, config: dict[str, Any], weights: Weights) -> None:
         def take(name: str) -> torch.Tensor:
@@ -257,6 +264,10 @@ class PlainDecoder:
         self._values = [cache[chosen] for cache in self._values]
         self._pads, self._bias = self._pads[chosen], self._bias[chosen]
 
+    def release(self) -> None:
+        """Free the cache."""
+        self._keys, self._values = [], []
+
 
 class _Chooser:
     """Picks the next token of every row: greedy with ties decided alone, or sampled with a generator per row."""
@@ -310,7 +321,10 @@ def generate(
         chooser = _Chooser(decoder, sampling, batch)
         part = [prompts[number] for number in batch]
         report = lambda row, token, batch=batch: on_token(batch[row], token)  # noqa: E731
-        found = _run_batch(decoder, part, chooser, max_new_tokens, stop_ids, check, report)
+        try:
+            found = _run_batch(decoder, part, chooser, max_new_tokens, stop_ids, check, report)
+        finally:
+            decoder.release()
         answers.update(zip(batch, found, strict=True))
     return [answers[number] for number in range(len(prompts))]
 
