@@ -1,0 +1,1 @@
+"""The guild: skills, curriculum, progression, achievements, sparring, tasks, lineage."""
