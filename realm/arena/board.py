@@ -146,14 +146,16 @@ def change(
     reason: str = "",
     step: int | None = None,
     data: dict[str, Any] | None = None,
+    columns: dict[str, Any] | None = None,
     clock: Clock = SYSTEM,
-    **columns: Any,
 ) -> Quest:
-    """Move a quest to another state: files first, then row and event together; raises Conflict for a forbidden move."""
+    """Move a quest to another state: files first, then row and event together; raises Conflict for a forbidden move.
+
+    `columns` are further fields of the row that change with it.
+    """
     check_move(quest, state)
-    priority = str(columns.get("priority", quest.priority))
-    _move_files(paths, quest, state, priority)
-    fields = {**columns, "state": state, "reason": reason, "changed_at": stamp(clock.now())}
+    _move_files(paths, quest, state, quest.priority)
+    fields = {**(columns or {}), "state": state, "reason": reason, "changed_at": stamp(clock.now())}
     assignments = ", ".join(f"{name} = ?" for name in fields)
     with transaction(connection):
         updated = connection.execute(
@@ -186,8 +188,8 @@ def claim(paths: Paths, connection: sqlite3.Connection, *, step: int, clock: Clo
     if quest is None:
         return None
     number = int(connection.execute("SELECT coalesce(max(claim), 0) + 1 FROM quests").fetchone()[0])
-    return change(paths, connection, quest, "processing", "queue.claimed", step=step, clock=clock, claim=number,
-                  attempts=quest.attempts + 1)  # fmt: skip
+    columns = {"claim": number, "attempts": quest.attempts + 1}
+    return change(paths, connection, quest, "processing", "queue.claimed", step=step, clock=clock, columns=columns)
 
 
 def processing(connection: sqlite3.Connection) -> list[Quest]:
@@ -227,7 +229,8 @@ def set_priority(paths: Paths, connection: sqlite3.Connection, quest_id: str, pr
 def delete(paths: Paths, connection: sqlite3.Connection, quest_id: str) -> Quest:
     """Move a quest to the trash; `undelete` brings it back."""
     quest = get_quest(connection, quest_id)
-    return change(paths, connection, quest, "deleted", "queue.deleted", reason=quest.reason, state_before=quest.state)
+    columns = {"state_before": quest.state}
+    return change(paths, connection, quest, "deleted", "queue.deleted", reason=quest.reason, columns=columns)
 
 
 def undelete(paths: Paths, connection: sqlite3.Connection, quest_id: str) -> Quest:
@@ -245,7 +248,7 @@ def retry(paths: Paths, connection: sqlite3.Connection, quest_id: str) -> Quest:
         raise Conflict(
             f"quest {quest.name} was refused: {quest.reason}", hint="correct the file and drop it again"
         )
-    return change(paths, connection, quest, "queued", "queue.restored", attempts=0)
+    return change(paths, connection, quest, "queued", "queue.restored", columns={"attempts": 0})
 
 
 def read_rows(paths: Paths, quest: Quest, limit: int | None = None) -> Iterator[dict[str, Any]]:

@@ -228,7 +228,10 @@ def _origin(path: Path) -> board.Provenance:
         raise Refusal(f"its sidecar {beside.name} is not an object")
     said = {key: str(claims[key])[:200] if claims.get(key) else None for key in _CLAIMED}
     params = claims.get("params") if isinstance(claims.get("params"), dict) else None
-    return board.Provenance(*(said[key] for key in _CLAIMED), params=params, source="inbox with sidecar")
+    return board.Provenance(
+        generator_id=said["generator_id"], generator_version=said["generator_version"],
+        generated_at=said["generated_at"], params=params, source="inbox with sidecar",
+    )  # fmt: skip
 
 
 def _refuse(paths: Paths, connection: sqlite3.Connection, path: Path, reason: str, clock: Clock) -> str:

@@ -88,7 +88,7 @@ class Stepper:
                           self.clock.monotonic() - begin, rate, tuple(row.index for row in rows))  # fmt: skip
 
     def _micro_batches(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
-        cuts = split_micro(range(len(rows)), self.training.batch_size)
+        cuts = split_micro([len(row) for row in rows], self.training.batch_size)
         return [pad_rows([rows[n] for n in cut], self.pad_id) for cut in cuts]
 
     def _backward(self, micro: MicroBatch, trained: int) -> float:

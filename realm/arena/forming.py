@@ -1,0 +1,68 @@
+"""From a quest on the board to steps in memory: encode every row, check the masks, fix the order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from realm.arena import board
+from realm.arena.formation.batching import plan_batches
+from realm.arena.formation.rows import EncodedRow, form_quest, refuse_too_long
+from realm.arena.quest import Quest
+from realm.arena.validation import parse_row
+from realm.armory.config import Config
+from realm.armory.heroes import Hero
+from realm.armory.template import ChatTemplate, Message
+from realm.core.errors import Corrupt
+from realm.core.ids import sha256_file
+from realm.core.paths import Paths
+from realm.core.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Formed:
+    """A quest ready to train: encoded rows and, for every optimiser step, the positions of its rows."""
+
+    rows: list[EncodedRow]
+    steps: list[list[int]]
+
+
+def mantra_of(hero: Hero, quest: Quest) -> str | None:
+    """Return the hero's system text with the date of the quest's arrival, so that a quest trains the same on any day."""
+    return hero.mantra.replace("{date}", quest.arrived_at[:10]) if hero.mantra else None
+
+
+def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config: Config) -> Formed:
+    """Encode a quest and plan its steps; a pure function of file, hero and configuration, so that a cursor is enough.
+
+    Raises Corrupt when the file is not the one that was accepted, BadInput naming a row that cannot be trained.
+    """
+    path = paths.queue("processing") / quest.file
+    if not path.is_file() or sha256_file(path) != quest.sha256:
+        raise Corrupt(f"quest {quest.name} is not the file that was accepted", hint="drop it again")
+    messages = [cast("list[Message]", row["messages"]) for row in board.read_rows(paths, quest)]
+    formed = form_quest(messages, template, config.max_length, mantra=mantra_of(hero, quest), name=quest.name)
+    refuse_too_long(formed, config.max_length, quest.name)
+    seed = derive_seed("order", quest.sha256, config.seed)
+    return Formed(formed.rows, plan_batches([len(row) for row in formed.rows], config.training.rows_per_step, seed))
+
+
+def validation_file(paths: Paths, quest: Quest) -> Path:
+    """Return the held-out rows that fit a quest: those of its skill and level, else the player's own."""
+    folder = paths.home / "data" / "validation"
+    own = folder / "general.jsonl"
+    return folder / f"{quest.skill}_level{quest.level}.jsonl" if quest.skill and quest.level else own
+
+
+def validation_rows(
+    paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config: Config
+) -> tuple[str, list[EncodedRow]]:
+    """Return name and encoded rows of the held-out set of a quest; an empty list when there is none."""
+    path = validation_file(paths, quest)
+    if not path.is_file():
+        return path.stem, []
+    rows: list[dict[str, Any]] = [parse_row(line, n) for n, line in enumerate(path.read_bytes().splitlines(), 1)]
+    messages = [cast("list[Message]", row["messages"]) for row in rows[: config.validation.rows]]
+    formed = form_quest(messages, template, config.max_length, mantra=mantra_of(hero, quest), name=path.name)
+    return path.stem, formed.rows

@@ -1,0 +1,104 @@
+"""Which checkpoints stay: a pure plan that is shown, then applied. Protected ones are never dropped."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from realm.core.clock import SYSTEM, Clock, parse_stamp
+from realm.core.durable import remove_tree
+from realm.core.paths import Paths
+from realm.core.store import transaction
+from realm.vault import ledger
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the plan needs to know of one checkpoint; `size` in bytes."""
+
+    name: str
+    step: int
+    created: datetime
+    size: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How many stay beside the protected ones."""
+
+    newest: int
+    hours: int
+    days: int
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """name -> reason, for what stays and what goes; `over` is what the cap is still exceeded by, in bytes."""
+
+    kept: dict[str, str]
+    dropped: dict[str, str]
+    over: int
+
+
+def plan(found: Sequence[Candidate], protected: dict[str, str], keep: Keep, now: datetime) -> Plan:
+    """Decide on every checkpoint: protected, newest N, last of each hour and day, and all of it under the size cap.
+
+    The cap drops unprotected ones, oldest first; when the protected set alone exceeds it, `over` says by how much. Pure.
+    """
+    by_step = sorted(found, key=lambda c: c.step, reverse=True)
+    kept = {c.name: protected[c.name] for c in by_step if c.name in protected}
+    for candidate in by_step[: keep.newest]:
+        kept.setdefault(candidate.name, f"among the newest {keep.newest}")
+    for unit, span, text in (("%Y%m%d%H", timedelta(hours=keep.hours), "hour"), ("%Y%m%d", timedelta(days=keep.days), "day")):
+        seen: set[str] = set()
+        for candidate in by_step:
+            slot = candidate.created.strftime(unit)
+            if now - candidate.created <= span and slot not in seen:
+                seen.add(slot)
+                kept.setdefault(candidate.name, f"last of its {text}")
+    dropped = {c.name: "older than every rule keeps" for c in by_step if c.name not in kept}
+    sizes = {c.name: c.size for c in by_step}
+    total = sum(sizes[name] for name in kept)
+    for candidate in reversed(by_step):
+        if total <= keep.max_bytes:
+            break
+        if candidate.name in kept and candidate.name not in protected:
+            del kept[candidate.name]
+            dropped[candidate.name] = "over the size cap"
+            total -= candidate.size
+    return Plan(kept, dropped, max(0, total - keep.max_bytes))
+
+
+def protected_names(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return name -> reason of the checkpoints that may never be dropped: latest, champion, pinned, awaiting an eval."""
+    reasons: dict[str, str] = {}
+    queries = (
+        ("SELECT DISTINCT checkpoint AS name FROM evals WHERE state = 'queued'", "awaits an eval"),
+        ("SELECT name FROM checkpoints WHERE pinned = 1 AND state = 'present'", "pinned"),
+        ("SELECT checkpoint AS name FROM champions ORDER BY seq DESC LIMIT 1", "champion"),
+        ("SELECT name FROM checkpoints WHERE state = 'present' ORDER BY step DESC LIMIT 1", "latest, parent of the battle"),
+    )
+    for sql, reason in queries:
+        reasons.update({row["name"]: reason for row in connection.execute(sql)})
+    return reasons
+
+
+def candidates(connection: sqlite3.Connection) -> list[Candidate]:
+    rows = connection.execute("SELECT name, step, created_at, size FROM checkpoints WHERE state = 'present'")
+    return [Candidate(r["name"], r["step"], parse_stamp(r["created_at"]), r["size"]) for r in rows]
+
+
+def apply(paths: Paths, connection: sqlite3.Connection, keep: Keep, clock: Clock = SYSTEM) -> Plan:
+    """Plan and drop: the sidecar is kept, the index says why, then the folder goes."""
+    decided = plan(candidates(connection), protected_names(connection), keep, clock.now())
+    for name, reason in decided.dropped.items():
+        folder = paths.current_model / name
+        record = ledger.read_record(folder / ledger.SIDECAR)
+        ledger.keep_sidecar(paths, record)
+        with transaction(connection):
+            ledger.drop_from_index(connection, record, reason)
+        remove_tree(folder)
+    return decided
