@@ -1,0 +1,116 @@
+"""The table of services a host can run, and the plan of those this host does run (from `config/hosts.json`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+from realm.core.errors import BadInput
+from realm.core.hosts import PORTS, Host, moved_port
+from realm.weaver.states import Rules
+
+Sign = Literal["health", "heartbeat"]
+
+HEALTH = Rules()
+HEARTBEAT = Rules(max_misses=None, max_silence_s=60.0, ask_running_s=2.0)
+# Importing torch and reading weights takes longest.
+LOADS_HERO = Rules(start_limit_s=90.0, max_misses=None, max_silence_s=60.0, ask_running_s=2.0)
+# A large model on few cores can keep every worker thread of the port busy for a while.
+ANSWERS_SLOWLY = Rules(start_limit_s=90.0, max_misses=6)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table: the command after `realm`, how life is seen, the order of starting."""
+
+    command: tuple[str, ...]
+    order: int
+    sign: Sign
+    rules: Rules
+    torch: bool = False
+
+
+TABLE: dict[str, Kind] = {
+    "arena": Kind(("arena", "run"), 1, "heartbeat", LOADS_HERO, torch=True),
+    "inference": Kind(("oracle", "serve"), 2, "health", ANSWERS_SLOWLY, torch=True),
+    "tavern": Kind(("tavern", "serve"), 3, "health", HEALTH),
+    "vault": Kind(("vault", "serve"), 4, "health", HEALTH),
+    "dataflow": Kind(("weaver", "dataflow"), 5, "heartbeat", HEARTBEAT),
+    "evaluator": Kind(("arena", "evals"), 6, "heartbeat", HEARTBEAT),
+}
+# Not processes: APIs on the port of another service.
+SERVED_BY = {"ledger": "vault", "training": "vault"}
+SKILL = "skill_"
+SKILL_ORDER = 7
+# Skills whose server ships with the realm; any other skill_<id> is somebody else's process and only watched.
+BUILT_IN_SKILLS = frozenset({"bin"})
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of this host: how to start it (no argv: external), where it answers, how its life is seen."""
+
+    name: str
+    argv: tuple[str, ...]
+    port: int | None
+    sign: Sign
+    rules: Rules
+    order: int
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def external(self) -> bool:
+        return not self.argv
+
+
+def plan_services(host: Host, base: int | None = None, *, intake_only: bool = False) -> list[Service]:
+    """Return the services to run on a host in starting order; raises BadInput naming one that is not in the table.
+
+    `base` is the port base (None: `REALM_PORT_BASE`); with `intake_only` the data flow takes in files but makes none.
+    """
+    planned: dict[str, Service] = {}
+    for name, entry in host.services.items():
+        process = SERVED_BY.get(name, name)
+        if process in planned and process != name:
+            continue
+        port = entry.port if process == name else host.services.get(process, entry).port
+        planned[process] = _service(process, port, base, intake_only=intake_only)
+    return sorted(planned.values(), key=lambda service: (service.order, service.name))
+
+
+def _service(name: str, default_port: int | None, base: int | None, *, intake_only: bool) -> Service:
+    kind = _kind(name)
+    port = None
+    if kind.sign == "health":
+        asked = default_port if default_port is not None else PORTS.get(name)
+        if asked is None:
+            raise BadInput(f"service {name!r} of config/hosts.json needs a port", hint="add its port")
+        port = moved_port(asked, base)
+    argv = (sys.executable, "-m", "realm.cli", *kind.command) if kind.command else ()
+    env = _thread_limits(kind)
+    if name == "dataflow" and intake_only:
+        env["REALM_DATAFLOW"] = "intake-only"
+    return Service(name, argv, port, kind.sign, kind.rules, kind.order, env)
+
+
+def _kind(name: str) -> Kind:
+    if name in TABLE:
+        return TABLE[name]
+    if name.startswith(SKILL) and len(name) > len(SKILL):
+        skill = name.removeprefix(SKILL)
+        command = ("skills", "serve", skill) if skill in BUILT_IN_SKILLS else ()
+        return Kind(command, SKILL_ORDER, "health", HEALTH)
+    known = ", ".join(sorted({*TABLE, *SERVED_BY, f"{SKILL}<id>"}))
+    raise BadInput(f"config/hosts.json names a service {name!r} that this realm does not know", hint=f"known: {known}")
+
+
+def _thread_limits(kind: Kind) -> dict[str, str]:
+    # Waiting OpenMP threads that spin take the cores from every other process; the arena sets its own thread count.
+    if kind.torch:
+        limits = {"OMP_WAIT_POLICY": "PASSIVE"}
+        if kind.command[:1] == ("oracle",):
+            limits["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 2) // 2))
+        return limits
+    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
