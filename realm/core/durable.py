@@ -23,7 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """Translate a full disk into NoSpace."""
     try:
         yield
     except OSError as error:
@@ -57,7 +58,7 @@ def _temporary(path: Path) -> Path:
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace `path` with `data` atomically; with `durable` also through a power cut. Raises NoSpace on a full disk."""
     temporary = _temporary(path)
-    with _disk_errors(path):
+    with disk_errors(path):
         try:
             with temporary.open("wb") as handle:
                 handle.write(data)
@@ -75,7 +76,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 def write_stream(path: Path, blocks: Iterable[bytes]) -> None:
     """Replace `path` with a stream of blocks, durably; an error of the stream leaves nothing behind."""
     temporary = _temporary(path)
-    with _disk_errors(path):
+    with disk_errors(path):
         try:
             with temporary.open("wb") as handle:
                 handle.writelines(blocks)
@@ -136,7 +137,7 @@ def move(source: Path, target: Path) -> None:
 
 def commit_dir(temporary: Path, final: Path) -> None:
     """Publish a folder: fsync every file in it, then the folder, then rename it to its final name."""
-    with _disk_errors(final):
+    with disk_errors(final):
         for path in sorted(temporary.rglob("*")):
             if path.is_file():
                 fsync_file(path)
@@ -189,7 +190,7 @@ def open_append(path: Path) -> IO[str]:
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file to a new name, durably."""
     temporary = _temporary(target)
-    with _disk_errors(target):
+    with disk_errors(target):
         try:
             shutil.copyfile(source, temporary)
             fsync_file(temporary)

@@ -27,7 +27,7 @@ _FACTS_1 = (
         pinned INTEGER NOT NULL DEFAULT 0, parent TEXT, generation INTEGER NOT NULL,
         weights_sha256 TEXT NOT NULL, manifest_sha256 TEXT NOT NULL, size INTEGER NOT NULL,
         created_at TEXT NOT NULL, record TEXT NOT NULL)""",
-    "CREATE UNIQUE INDEX checkpoints_step ON checkpoints(step)",
+    "CREATE UNIQUE INDEX checkpoints_step ON checkpoints(step) WHERE state = 'present'",
     """CREATE TABLE evals (
         id TEXT PRIMARY KEY, checkpoint TEXT NOT NULL, step INTEGER NOT NULL,
         skill TEXT NOT NULL, level INTEGER NOT NULL,
