@@ -70,8 +70,9 @@ def plan_batches(lengths: Sequence[int], new_tokens: int, *, slots: int, rows: i
 
 @dataclass(frozen=True)
 class Answer:
-    """One reply: its text without the end mark, why it ended and how many tokens were generated."""
+    """One reply: its text without the end mark, why it ended, how many tokens were generated and read."""
 
     text: str
     finish_reason: Finish
     tokens: int
+    prompt_tokens: int = 0

@@ -133,7 +133,10 @@ class Mind:
             check=check,
             on_token=grow,
         )
-        return [Answer(self._template.decode(one.ids), one.finish_reason, one.tokens) for one in done]
+        return [
+            Answer(self._template.decode(one.ids), one.finish_reason, one.tokens, len(prompt))
+            for one, prompt in zip(done, prompts, strict=True)
+        ]
 
 
 def use_threads() -> int:
