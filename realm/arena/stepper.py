@@ -6,14 +6,17 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from realm.arena.formation.batching import split_micro
+from realm.arena.formation.packing import pack_rows, plan_packs, refuse_leak
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch, pad_rows
+from realm.arena.lean_forward import LeanForward, fits
 from realm.arena.optim.flat import from_named, to_named
 from realm.arena.optim.optimiser import Optimiser
 from realm.armory.hero_presets import TrainingDefaults
@@ -48,22 +51,34 @@ def fix_numerics(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    # Deterministic mode also fills every new tensor with NaN; nothing here reads memory that it did not write.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 class Stepper:
     """A model, its optimiser and EMA. The model is a transformers causal LM; its parameters are taken over in place."""
 
     def __init__(
-        self, model: nn.Module, training: TrainingDefaults, pad_id: int, *, clock: Clock | None = None
+        self,
+        model: nn.Module,
+        training: TrainingDefaults,
+        pad_id: int,
+        *,
+        clock: Clock | None = None,
+        allow_lean: bool = True,
     ) -> None:
         self.model = model.train()
         self.training, self.pad_id, self.clock = training, pad_id, clock or SystemClock()
         self.backbone: nn.Module = model.base_model  # type: ignore[assignment]
         self.head: nn.Module = model.get_output_embeddings()  # type: ignore[operator]
         self.device = next(model.parameters()).device
+        self.attention = str(model.config._attn_implementation)  # type: ignore[union-attr]
         if training.gradient_checkpointing:
             model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.optimiser = Optimiser(model, training)
+        config: dict[str, Any] = model.config.to_dict()  # type: ignore[operator,union-attr]
+        lean = allow_lean and fits(config, self.device.type, training.precision, training.max_length)
+        self.lean = LeanForward(model) if lean and training.batching == "buckets" else None
 
     def step(self, rows: Sequence[EncodedRow]) -> StepResult:
         """Train once on `rows` (one optimiser step, cut into micro-batches of the preset's batch_size).
@@ -88,7 +103,10 @@ class Stepper:
                           self.clock.monotonic() - begin, rate, tuple(row.index for row in rows))  # fmt: skip
 
     def _micro_batches(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
-        cuts = split_micro([len(row) for row in rows], self.training.batch_size)
+        lengths = [len(row) for row in rows]
+        if self.training.batching == "packing":
+            return [pack_rows([rows[n] for n in pack]) for pack in plan_packs(lengths, self.training.max_length)]
+        cuts = split_micro(lengths, self.training.batch_size)
         return [pad_rows([rows[n] for n in cut], self.pad_id) for cut in cuts]
 
     def _backward(self, micro: MicroBatch, trained: int) -> float:
@@ -99,14 +117,19 @@ class Stepper:
     def loss_sum(self, micro: MicroBatch) -> torch.Tensor:
         """Return the summed cross entropy over trained tokens; logits exist only at those positions."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
-            found = self.backbone(
-                input_ids=micro.ids.to(self.device),
-                position_ids=None if micro.positions is None else micro.positions.to(self.device),
-                attention_mask=None if micro.mask is None else micro.mask.to(self.device),
-                use_cache=False,
-            ).last_hidden_state
-            hidden = found.flatten(0, 1).index_select(0, micro.at.to(self.device))
+            hidden = self.lean(micro) if self.lean else self._hidden(micro)
             return self._cross_entropy(hidden, micro.targets.to(self.device))
+
+    def _hidden(self, micro: MicroBatch) -> torch.Tensor:
+        """Return the backbone's final hidden states [len(micro.at), hidden] by transformers' own forward."""
+        refuse_leak(micro.positions, micro.mask, self.attention)
+        found = self.backbone(
+            input_ids=micro.ids.to(self.device),
+            position_ids=None if micro.positions is None else micro.positions.to(self.device),
+            attention_mask=None if micro.mask is None else micro.mask.to(self.device),
+            use_cache=False,
+        ).last_hidden_state
+        return found.flatten(0, 1).index_select(0, micro.at.to(self.device))  # type: ignore[no-any-return]
 
     def _cross_entropy(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         vocabulary = self.head.weight.shape[0]  # type: ignore[index]

@@ -100,6 +100,7 @@ class TrainingDefaults(_Table):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     schedule: Schedule = Schedule()
     max_length: int = Field(ge=16)
+    batching: Literal["buckets", "packing"] = "buckets"
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
     save_steps: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""Micro-batches as tensors: right-padded rows without a mask, or packed rows with an explicit block mask."""
+"""Micro-batches as tensors: what the model reads and where its predictions are trained."""
 
 from __future__ import annotations
 
@@ -28,19 +28,25 @@ class MicroBatch:
     indices: tuple[int, ...]
 
 
-def pad_rows(rows: Sequence[EncodedRow], pad_id: int, *, multiple: int = 1) -> MicroBatch:
+def last_trained(row: EncodedRow) -> int:
+    """Return the position of the row's last trained token, 0 when there is none; later tokens teach nothing."""
+    return max((place for place, trained in enumerate(row.trained) if trained), default=0)
+
+
+def pad_rows(rows: Sequence[EncodedRow], pad_id: int) -> MicroBatch:
     """Lay rows side by side, padded on the right; causal attention never sees what follows, so no mask is needed.
 
-    Raises NothingTrained when no token of the batch is trained.
+    A row is read up to the token before its last trained one: nothing behind it is predicted from. Raises NothingTrained
+    when no token of the batch is trained.
     """
-    width = -(-max(len(row) for row in rows) // multiple) * multiple
-    ids = [row.ids + [pad_id] * (width - len(row)) for row in rows]
+    ends = [last_trained(row) for row in rows]
+    width = max(1, *ends)
+    ids = [row.ids[:end] + [pad_id] * (width - end) for row, end in zip(rows, ends, strict=True)]
     at, targets = [], []
-    for number, row in enumerate(rows):
-        for place in range(1, len(row)):
-            if row.trained[place]:
-                at.append(number * width + place - 1)
-                targets.append(row.ids[place])
+    for number, (row, end) in enumerate(zip(rows, ends, strict=True)):
+        places = [place for place in range(1, end + 1) if row.trained[place]]
+        at += [number * width + place - 1 for place in places]
+        targets += [row.ids[place] for place in places]
     refuse_untrained(at, rows)
     return MicroBatch(torch.tensor(ids), None, None, torch.tensor(at), torch.tensor(targets),
                       sum(map(len, rows)), tuple(row.index for row in rows))  # fmt: skip
@@ -50,6 +56,4 @@ def refuse_untrained(at: Sequence[int], rows: Sequence[EncodedRow]) -> None:
     """Raise NothingTrained naming the rows when `at` is empty."""
     if not at:
         named = ", ".join(str(row.index) for row in rows[:10])
-        raise NothingTrained(
-            f"no token is trained in the batch of rows {named}", hint="every row needs an assistant answer"
-        )
+        raise NothingTrained(f"no token is trained in the batch of rows {named}", hint="rows need an assistant answer")
