@@ -1,0 +1,182 @@
+"""What happened between two cursors, as counts and sentences taken from recorded events only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from realm.core import events
+from realm.core.clock import parse_stamp, stamp
+from realm.core.errors import BadInput
+from realm.core.events import Event
+from realm.watchtower.facts import read_seen, read_transaction
+from realm.watchtower.sentences import sentence
+
+# Kinds that begin and end training; what lies between an end and the next beginning is idle time.
+BEGINS = ("battle.started", "battle.resumed", "queue.claimed")
+ENDS = ("battle.paused", "battle.stopped", "battle.failed", "queue.completed", "queue.failed", "queue.skipped")
+COUNTED = {
+    "levels": ("hero.level_up",),
+    "quests": ("queue.completed",),
+    "evals": ("checkpoint.evaluated",),
+    "masteries": ("skill.mastered",),
+    "champions": ("hero.champion",),
+    "checkpoints": ("checkpoint.saved",),
+    "achievements": ("achievement.unlocked",),
+    "errors": ("battle.failed", "queue.failed", "service.fallen", "patrol.failed"),
+}
+TOLD = ("masteries", "champions", "errors")
+LONGEST_LIST = 20
+_WORDS = {
+    "steps": ("step trained", "steps trained"),
+    "levels": ("level gained", "levels gained"),
+    "quests": ("quest completed", "quests completed"),
+    "evals": ("eval finished", "evals finished"),
+    "masteries": ("skill level mastered", "skill levels mastered"),
+    "champions": ("new champion", "new champions"),
+    "checkpoints": ("checkpoint saved", "checkpoints saved"),
+    "achievements": ("achievement unlocked", "achievements unlocked"),
+    "errors": ("error", "errors"),
+}
+
+
+@dataclass(frozen=True)
+class AwayInputs:
+    """The events of one absence: counts by kind, the newest of those that are told, the turns of the battle."""
+
+    start: int
+    end: int
+    started_at: str
+    ended_at: str
+    step_before: int | None
+    step_after: int | None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, Sequence[Event]] = field(default_factory=dict)
+    turns: Sequence[tuple[str, str]] = ()
+    trained_before: bool = False
+
+
+def summarise(found: AwayInputs) -> dict[str, Any]:
+    """Return the object of `GET /api/away`. Pure."""
+    begin, end = parse_stamp(found.started_at), parse_stamp(found.ended_at)
+    seconds = max(0.0, (end - begin).total_seconds())
+    counts = {name: sum(found.counts.get(kind, 0) for kind in kinds) for name, kinds in COUNTED.items()}
+    idle = idle_seconds(found.turns, found.trained_before, begin, end)
+    summary: dict[str, Any] = {
+        "from": found.start,
+        "to": found.end,
+        "from_at": found.started_at,
+        "to_at": found.ended_at,
+        "seconds": round(seconds, 1),
+        "events": sum(found.counts.values()),
+        "idle_s": round(idle, 1),
+        **_steps(found),
+        **counts,
+        "told": {name: [_line(event) for event in found.told.get(name, ())] for name in TOLD},
+    }
+    summary["text_facts"] = _text_facts(summary)
+    return summary
+
+
+def _steps(found: AwayInputs) -> dict[str, Any]:
+    if found.step_after is None:
+        return {"steps": None, "steps_reason": "no step has been recorded"}
+    gained = found.step_after - (found.step_before or 0)
+    # After a crash the hero goes back to its last checkpoint: that is no gain, and no negative one either.
+    return {"steps": max(0, gained), "step_before": found.step_before or 0, "step_after": found.step_after}
+
+
+def _line(event: Event) -> dict[str, Any]:
+    return {"seq": event["seq"], "at": event["at"], "step": event["step"], "text": sentence(event)}
+
+
+def idle_seconds(turns: Iterable[tuple[str, str]], trained_before: bool, begin: datetime, end: datetime) -> float:
+    """Return the seconds between `begin` and `end` in which nothing was trained; turns are (time stamp, kind), in order."""
+    idle, mark, training = 0.0, begin, trained_before
+    for at, kind in turns:
+        now = min(max(parse_stamp(at), mark), end)
+        if not training:
+            idle += (now - mark).total_seconds()
+        mark, training = now, kind in BEGINS
+    return idle if training else idle + max(0.0, (end - mark).total_seconds())
+
+
+def _text_facts(summary: Mapping[str, Any]) -> list[str]:
+    facts = []
+    for name, (one, many) in _WORDS.items():
+        if n := summary[name]:
+            facts.append(f"{n:,} {one if n == 1 else many}")
+    facts += [line["text"] for name in TOLD for line in summary["told"][name]]
+    if summary["idle_s"] >= 60:
+        facts.append(f"idle for {_span(summary['idle_s'])}")
+    return facts
+
+
+def _span(seconds: float) -> str:
+    minutes = int(seconds // 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def read_away(
+    connection: sqlite3.Connection, after: int | None, now: datetime, step_now: int | None = None
+) -> AwayInputs:
+    """Read one absence in one transaction; `after` None means since the acknowledged cursor.
+
+    `step_now` is the hero's present step when it is ahead of the last event. Raises BadInput for a cursor that is ahead
+    of the log.
+    """
+    with read_transaction(connection):
+        seen, end = read_seen(connection), events.cursor(connection)
+        start = seen.cursor if after is None else after
+        if start > end:
+            raise BadInput(f"cursor {start} is ahead of the newest event {end}", hint="take a new snapshot")
+        counts = connection.execute("SELECT kind, count(*) AS n FROM events WHERE seq > ? GROUP BY kind", (start,))
+        turns = (*BEGINS, *ENDS)
+        return AwayInputs(
+            start=start,
+            end=end,
+            started_at=(seen.at if start == seen.cursor else None) or _time_of(connection, start) or stamp(now),
+            ended_at=stamp(now),
+            step_before=_step_at(connection, start),
+            step_after=_step_at(connection, end) if step_now is None else step_now,
+            counts={row["kind"]: row["n"] for row in counts},
+            told={name: _newest(connection, start, COUNTED[name]) for name in TOLD},
+            turns=[(event["at"], event["kind"]) for event in _of_kinds(connection, start, turns)],
+            trained_before=_last_turn(connection, start, turns) in BEGINS,
+        )
+
+
+def _time_of(connection: sqlite3.Connection, seq: int) -> str | None:
+    row = connection.execute("SELECT at FROM events WHERE seq >= ? ORDER BY seq LIMIT 1", (max(seq, 1),)).fetchone()
+    return row["at"] if row else None
+
+
+def _step_at(connection: sqlite3.Connection, seq: int) -> int | None:
+    row = connection.execute(
+        "SELECT step FROM events WHERE seq <= ? AND step IS NOT NULL ORDER BY seq DESC LIMIT 1", (seq,)
+    ).fetchone()
+    return row["step"] if row else None
+
+
+def _of_kinds(connection: sqlite3.Connection, start: int, kinds: Sequence[str]) -> list[sqlite3.Row]:
+    marks = ",".join("?" * len(kinds))
+    found = connection.execute(
+        f"SELECT at, kind FROM events WHERE kind IN ({marks}) AND seq > ? ORDER BY seq", (*kinds, start)
+    )
+    return list(found)
+
+
+def _newest(connection: sqlite3.Connection, start: int, kinds: Sequence[str]) -> list[Event]:
+    found = [event for kind in kinds for event in events.latest(connection, LONGEST_LIST, kind) if event["seq"] > start]
+    return sorted(found, key=lambda event: event["seq"], reverse=True)[:LONGEST_LIST]
+
+
+def _last_turn(connection: sqlite3.Connection, start: int, kinds: Sequence[str]) -> str | None:
+    marks = ",".join("?" * len(kinds))
+    row = connection.execute(
+        f"SELECT kind FROM events WHERE kind IN ({marks}) AND seq <= ? ORDER BY seq DESC LIMIT 1", (*kinds, start)
+    ).fetchone()
+    return row["kind"] if row else None
