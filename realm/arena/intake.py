@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from realm.arena import board, validation
 from realm.arena.quest import file_name, sidecar_of
+from realm.arena.validation import RowError as RowError
 from realm.arena.yardstick import Yardstick, yardstick_of
 from realm.core import durable, events
 from realm.core.clock import SYSTEM, Clock, stamp
@@ -207,6 +208,32 @@ def _remove_if_same(path: Path, before: os.stat_result) -> None:
     """Remove the inbox file only when it is still the one that was read."""
     if os.path.lexists(path) and _identity(path.lstat()) == _identity(before):
         durable.remove_file(path)
+
+
+def accept_spool(
+    paths: Paths,
+    connection: sqlite3.Connection,
+    spool: Path,
+    *,
+    name: str,
+    priority: str,
+    yardstick: Yardstick | None = None,
+    clock: Clock = SYSTEM,
+) -> str:
+    """Check a file that arrived whole (an upload) and put it on the board; raises Refusal or RowError."""
+    if not name.endswith(".jsonl"):
+        raise Refusal(f"the name {name!r} does not end in .jsonl")
+    by = yardstick or yardstick_of(paths)
+    with spool.open("rb") as handle:
+        if os.fstat(handle.fileno()).st_size == 0:
+            raise Refusal("the file is empty")
+        checked = spool.with_suffix(".checked.tmp")
+        try:
+            found = _spool(handle, checked, by)
+            origin = board.Provenance(source="upload")
+            return board.place(paths, connection, checked, found, name=name, priority=priority, origin=origin, clock=clock)
+        finally:
+            checked.unlink(missing_ok=True)
 
 
 def _priority(paths: Paths, path: Path) -> str:

@@ -181,6 +181,11 @@ def sweep_leftovers(parent: Path) -> list[str]:
     return [path.name for path in found]
 
 
+def open_new(path: Path) -> IO[bytes]:
+    """Open a file that must not exist yet for writing in blocks; the caller publishes it by `move`."""
+    return path.open("xb")
+
+
 def open_append(path: Path) -> IO[str]:
     """Open a text file for appending lines."""
     path.parent.mkdir(parents=True, exist_ok=True)

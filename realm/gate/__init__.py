@@ -1,0 +1,135 @@
+"""The composition root: one object that knows how to build every place of a realm, each on first use.
+
+`Realm()` opens the base directory that `--home`, REALM_HOME or the working directory names.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from realm.core.paths import Paths, open_home
+from realm.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from realm.armory.heroes import Hero
+    from realm.guild.curriculum import HeroDiet
+    from realm.guild.schedule import Schedule
+    from realm.sentinels import Sentinels
+    from realm.watchtower import Watchtower
+
+
+class Realm:
+    """All places of one base directory."""
+
+    def __init__(self, home: str | Path | Paths | None = None) -> None:
+        self.paths = home if isinstance(home, Paths) else open_home(home)
+
+    @cached_property
+    def watchtower(self) -> Watchtower:
+        """Read-only views: `watchtower.pool.gaze()`, `watchtower.champions`, snapshots, series."""
+        from realm.watchtower import Watchtower
+
+        return Watchtower(self.paths, self.skill_cards)
+
+    @cached_property
+    def sentinels(self) -> Sentinels:
+        """Health checks: `sentinels.inspector.full_patrol().is_all_clear`."""
+        from realm.sentinels import Sentinels
+
+        return Sentinels(self.paths)
+
+    def schedule(self) -> Schedule:
+        """Return the curriculum schedule in force."""
+        from realm.guild.schedule import load_schedule
+
+        return load_schedule(self.paths)
+
+    def skill_cards(self) -> dict[str, Any]:
+        """Return what pages show of every enabled skill."""
+        from realm.guild.skills import get_skill
+        from realm.watchtower.inputs import SkillCard
+
+        rules = self.schedule().gate
+        found = {skill_id: get_skill(skill_id, self.paths) for skill_id in self.schedule().enabled()}
+        return {
+            skill.id: SkillCard(skill.id, skill.name, skill.icon, skill.game_icon, skill.color, skill.max_level, rules)
+            for skill in found.values()
+        }
+
+    def enqueue_evals(self, connection: sqlite3.Connection, checkpoint: str, step: int) -> None:
+        """Ask for the evals of a new checkpoint, inside the transaction that records it."""
+        from realm.arena.evaluations import enqueue_gate_evals
+        from realm.guild.mastery import gate_targets
+        from realm.guild.skills import get_skill
+
+        levels = {skill_id: get_skill(skill_id, self.paths).max_level for skill_id in self.schedule().enabled()}
+        enqueue_gate_evals(connection, checkpoint, step, gate_targets(connection, levels))
+
+    def hero(self) -> Hero:
+        """Return the active hero; raises BadInput when there is none."""
+        from realm.armory.heroes import active_hero
+
+        return active_hero(self.paths)
+
+    def hero_diet(self) -> HeroDiet:
+        """Return what the active hero is fed: answer styles, mix of levels, bounds of a quest's rows."""
+        from realm.armory.heroes import active_preset
+        from realm.guild.curriculum import HeroDiet
+
+        preset = active_preset(self.paths)
+        mix = preset.level_mix
+        rows = preset.training.rows_per_step
+        return HeroDiet(
+            styles=dict(preset.styles),
+            level_mix=mix.model_dump(),
+            min_rows=rows * 10,
+            max_rows=20_000,
+            seed=self.seed(),
+        )
+
+    def seed(self) -> int:
+        """Return the seed of the active configuration."""
+        from realm.armory.heroes import active_config
+
+        return active_config(self.paths).config.seed
+
+    def generate(self, skill_id: str, level: int, count: int) -> tuple[list[dict[str, Any]], str, str]:
+        """Ask a skill's server for training rows in the hero's styles; returns rows, generator id and version."""
+        from realm.core.ids import new_ulid
+        from realm.guild.skills import get_trainer
+
+        trainer = get_trainer(skill_id, self.paths)
+        seed = derive_seed("by_hand", skill_id, level, new_ulid())
+        items = trainer.sample(level=level, count=count, seed=seed, styles=self.hero_diet().styles)
+        rows = [
+            {
+                "messages": [
+                    {"role": "user", "content": item.user_prompt},
+                    {"role": "assistant", "content": item.assistant_response},
+                ],
+                "metadata": {"skill": skill_id, "level": level, "key": item.key, "id": item.id},
+            }
+            for item in items
+        ]
+        return rows, f"{skill_id}_skill", str(trainer.info().get("version", "unknown"))
+
+    def tavern_app(self, port: int) -> FastAPI:
+        """Build the game's server."""
+        from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
+        from realm.tavern.app import make_tavern
+
+        routers = [board_router(self.paths, self.generate), control_router(self.paths)]
+        return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
+
+    def vault_app(self, port: int) -> FastAPI:
+        """Build the vault's server: ledger and training API."""
+        from realm.arena.board_routes import control_router
+        from realm.core.web import make_app
+        from realm.vault.routes import ledger_router
+
+        return make_app("vault", [ledger_router(self.paths), control_router(self.paths)], port=port)

@@ -1,0 +1,140 @@
+"""Making a hero: a base folder with its manifest (step 0 of the line), and the configuration that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from realm.armory.config import write_config
+from realm.armory.hero_presets import FolderBase, HeroPreset, HubBase, MadeBase, get_preset
+from realm.armory.heroes import HERO_FILE, Hero, list_heroes, read_hero
+from realm.armory.template import template_hash
+from realm.core import durable, events, manifest
+from realm.core.clock import SYSTEM, stamp
+from realm.core.errors import BadInput, Conflict
+from realm.core.ids import check_id
+from realm.core.paths import Paths
+from realm.core.seeds import derive_seed
+from realm.core.store import open_facts, transaction
+from realm.guild.skills.server import builtin_skill
+from realm.vault import ledger
+
+TEXT_LEVELS = range(1, 31)
+TEXTS_PER_LEVEL = 200
+GPU_PRESET, CPU_PRESET = "dio", "tiny"
+
+
+def skill_texts(preset: HeroPreset, seed: int) -> Iterator[str]:
+    """Yield what a hero made here will read and write: prompts and answers of the built-in skills."""
+    skill = builtin_skill("bin")
+    for level in TEXT_LEVELS:
+        at = derive_seed("tokenizer", "bin", level, seed)
+        for item in skill.generate(level, TEXTS_PER_LEVEL, at, "train", dict(preset.styles)):
+            yield item.user_prompt
+            yield item.assistant_response
+
+
+def gpu_present() -> bool:
+    """Say whether an NVIDIA GPU answers here."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount()) > 0
+    except pynvml.NVMLError:
+        return False
+
+
+def default_preset(has_gpu: Callable[[], bool] = gpu_present) -> str:
+    """Return the preset of a first hero: Qwen3-0.6B where a GPU is, the tiny local hero where not."""
+    return GPU_PRESET if has_gpu() else CPU_PRESET
+
+
+def create_hero(paths: Paths, preset_id: str, hero_id: str, *, name: str | None, seed: int) -> Hero:
+    """Make a hero's base folder and, for the first one, config.json; raises Conflict when the id is taken.
+
+    The folder appears complete or not at all.
+    """
+    check_id(hero_id)
+    if hero_id == "current_model" or (paths.models / hero_id).exists():
+        raise Conflict(f"there is a hero {hero_id} already", hint="choose another id with --id")
+    preset = get_preset(preset_id, paths.home)
+    folder = durable.new_dir(paths.models, hero_id)
+    try:
+        facts = _fill(preset, folder, seed)
+        durable.write_json(folder / HERO_FILE, {
+            "id": hero_id, "name": name or preset.name, "preset": preset.id, "mantra": preset.mantra,
+            "created_at": stamp(SYSTEM.now()), "seed": seed, "template_hash": template_hash(),
+            "preset_table": preset.model_dump(mode="json"), **facts,
+        })  # fmt: skip
+        manifest.write_manifest(folder, 0, hero_id)
+        durable.commit_dir(folder, paths.models / hero_id)
+    except BaseException:
+        if folder.exists():
+            durable.remove_tree(folder)
+        raise
+    hero = read_hero(paths.models / hero_id)
+    _tell(paths, hero)
+    if not paths.config.is_file():
+        choose_hero(paths, hero, seed)
+    return hero
+
+
+def _fill(preset: HeroPreset, folder: Path, seed: int) -> dict[str, Any]:
+    if isinstance(preset.base, MadeBase):
+        from realm.armory.tiny_hero import make_tiny_hero
+
+        make_tiny_hero(preset, skill_texts(preset, seed), seed, folder)
+    else:
+        _copy_base(preset.base, folder)
+    params = count_parameters(folder / manifest.WEIGHTS)
+    return {"params": params, "model": f"{preset.title}, {params / 1e6:.2f} M parameters"}
+
+
+def _copy_base(base: FolderBase | HubBase, folder: Path) -> None:
+    from realm.armory.base_folder import copy_folder, fetch_hub
+
+    if isinstance(base, FolderBase):
+        copy_folder(base.folder, folder)
+    else:
+        fetch_hub(base.hub, folder)
+
+
+def count_parameters(path: Path) -> int:
+    """Return the number of weights in a safetensors file, from its header."""
+    import math
+
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+
+def _tell(paths: Paths, hero: Hero) -> None:
+    with closing(open_facts(paths)) as facts, transaction(facts):
+        data = {"id": hero.id, "name": hero.name, "model": hero.model, "preset": hero.preset}
+        events.append(facts, "hero.created", subject=hero.id, step=0, data=data)
+
+
+def choose_hero(paths: Paths, hero: Hero, seed: int) -> None:
+    """Write the first config.json of a home; raises Conflict when checkpoints of another hero are there."""
+    if ledger.folders(paths):
+        raise Conflict("models/current_model holds checkpoints of another hero", hint="use another --home")
+    preset = HeroPreset.model_validate(hero.facts["preset_table"])
+    raw = {
+        "hero": hero.id, "model_name": hero.preset, "base_model": f"models/{hero.id}",
+        "max_length": preset.training.max_length, "seed": seed,
+    }  # fmt: skip
+    write_config(paths, raw, preset)
+
+
+def create_default(paths: Paths, seed: int) -> tuple[Hero, bool]:
+    """Return the first hero of a home, made now when there is none; the flag says whether it was made."""
+    heroes = list_heroes(paths)
+    if heroes:
+        if not paths.config.is_file():
+            raise BadInput("there is a hero but no config.json", hint="restore config.previous.json as config.json")
+        return heroes[0], False
+    return create_hero(paths, default_preset(), "dio", name="DIO", seed=seed), True
