@@ -17,6 +17,7 @@ from realm.core.paths import Paths
 
 NAME = re.compile(r"^checkpoint-(0|[1-9]\d*)-(\d{8}-\d{4})$")
 TEXTS = ("config.json", "tokenizer.json", "hero.json")
+SIDECAR = ".ledger.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Verified:
     hero: dict[str, Any]
     tokenizer: bytes
     weights: bytes
+    trained_template: str | None = None
 
 
 def step_of(name: str) -> int | None:
@@ -102,6 +104,8 @@ def read_verified(source: Source) -> Verified:
         _check_identity(source, manifest)
         texts = {name: _read_file(source, manifest, name) for name in TEXTS}
         weights = _read_file(source, manifest, WEIGHTS)
+        # The base hero was trained by nobody here and has no record.
+        record = _read_file(source, manifest, SIDECAR) if SIDECAR in manifest["files"] else b"{}"
     except FileNotFoundError as error:
         raise Unknown(f"{source.model_path} was dropped while it was being read", hint="choose another step") from error
     return Verified(
@@ -112,6 +116,7 @@ def read_verified(source: Source) -> Verified:
         _json(source, "hero.json", texts["hero.json"]),
         texts["tokenizer.json"],
         weights,
+        _json(source, SIDECAR, record).get("template_hash"),
     )
 
 

@@ -163,10 +163,10 @@ def open_mind(read: Verified) -> Mind:
 
     Raises Corrupt when the bytes are no model, Conflict for a hero that was trained with another template.
     """
-    trained_with = read.hero.get("template_hash")
+    trained_with = read.trained_template
     if trained_with is not None and trained_with != template_hash():
         raise Conflict(
-            f"{read.model} was trained with template {str(trained_with)[:12]}, this version renders {template_hash()[:12]}",
+            f"{read.model} was trained with template {trained_with[:12]}, this version renders {template_hash()[:12]}",
             hint="answers under another template say nothing about the hero; use the version that trained it",
         )
     tokenizer = Tokenizer.from_str(read.tokenizer.decode())
