@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from realm.core.clock import SYSTEM, Clock, stamp
-from realm.core.errors import BadInput, unknown_name
+from realm.core.errors import BadInput, RealmError, unknown_name
 from realm.core.ids import new_ulid
+from realm.core.logs import get_logger
+from realm.core.paths import Paths
+from realm.guild.mastery import gate_targets
+from realm.guild.schedule import load_schedule
+from realm.guild.skills.loader import get_skill
+
+log = get_logger("evaluations")
 
 KINDS = ("static", "gate", "probe", "full")
 # A gate eval waiting behind a newer finished one is dropped only when more than this many wait for its skill.
 MAX_WAITING = 6
-# After this many tries with answers that cannot be believed an eval stays "no contest" for good.
+# After this many answers that cannot be believed an eval stays "no contest" until the evaluator starts anew.
 MAX_ATTEMPTS = 8
 
 
@@ -92,6 +99,26 @@ def enqueue_probes(
 ) -> int:
     """Queue a retention probe of each level on a checkpoint, inside the caller's transaction; returns how many are new."""
     return sum(enqueue(connection, checkpoint, step, skill, level, "probe", clock) for level in levels)
+
+
+def for_checkpoints(paths: Paths) -> Callable[[sqlite3.Connection, str, int], None]:
+    """Return the function that a save calls in its transaction: it queues the gate evals of a new checkpoint.
+
+    Schedule and skills are read at each call. When they are not valid the last valid ones hold and the error is logged:
+    a slip in a table must not cost a checkpoint.
+    """
+    max_levels: dict[str, int] = {}
+
+    def enqueue_evals(connection: sqlite3.Connection, checkpoint: str, step: int) -> None:
+        try:
+            fresh = {name: get_skill(name, paths).max_level for name in load_schedule(paths).enabled()}
+            max_levels.clear()
+            max_levels.update(fresh)
+        except RealmError as error:
+            log.error("evals of %s follow the last valid schedule: %s", checkpoint, error)
+        enqueue_gate_evals(connection, checkpoint, step, gate_targets(connection, max_levels))
+
+    return enqueue_evals
 
 
 def waiting(connection: sqlite3.Connection) -> list[Waiting]:

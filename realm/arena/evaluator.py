@@ -36,6 +36,7 @@ log = get_logger("evaluator")
 POLL_S = 0.25
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
+LONGEST_REST_S = 5.0
 FULL_ITEMS = 100
 MOST_NEW_TOKENS = 1024
 _REDRAWS = 4
@@ -115,8 +116,9 @@ class Evaluator:
         self._seen_version = -1
         self._look_again = True
         self._retry_at: dict[str, float] = {}
-        self._oracle_rests_until = -1e9
+        self._rests_until = -1e9
         self._outages = 0
+        self._disbelieved: dict[str, int] = {}
 
     def tick(self) -> float:
         """Do at most one eval; returns the seconds until the next look (0 when more waits)."""
@@ -128,8 +130,8 @@ class Evaluator:
         queue = evaluations.waiting(self._connection)
         self._look_again = bool(queue)
         now = self._clock.monotonic()
-        if now < self._oracle_rests_until:
-            return min(POLL_S, self._oracle_rests_until - now)
+        if now < self._rests_until:
+            return min(POLL_S, self._rests_until - now)
         asked = next((w for w in queue if self._may_ask(w, now)), None)
         if asked is None:
             return POLL_S
@@ -137,7 +139,8 @@ class Evaluator:
         return 0.0
 
     def _may_ask(self, asked: Waiting, now: float) -> bool:
-        return asked.attempts < evaluations.MAX_ATTEMPTS and now >= self._retry_at.get(asked.id, -1e9)
+        tired = self._disbelieved.get(asked.id, 0) >= evaluations.MAX_ATTEMPTS
+        return not tired and now >= self._retry_at.get(asked.id, -1e9)
 
     def _drop_useless(self) -> None:
         connection = self._connection
@@ -183,14 +186,14 @@ class Evaluator:
         """Count a try without a believable answer. An outage is waited out and never uses up the tries of an eval."""
         now = self._clock.monotonic()
         log.error("no contest, %s level %d at step %d: %s", asked.skill, asked.level, asked.step, error)
-        outage = isinstance(error, Unavailable)
-        if outage:
+        if isinstance(error, Unavailable):
             self._outages += 1
-            self._oracle_rests_until = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (self._outages - 1))
+            self._rests_until = now + min(LONGEST_REST_S, FIRST_RETRY_S * 2 ** (self._outages - 1))
         else:
-            self._retry_at[asked.id] = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**asked.attempts)
+            tries = self._disbelieved[asked.id] = self._disbelieved.get(asked.id, 0) + 1
+            self._retry_at[asked.id] = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (tries - 1))
         with transaction(self._connection):
-            evaluations.record_no_contest(self._connection, asked.id, error.message, outage=outage)
+            evaluations.record_no_contest(self._connection, asked.id, error.message)
 
     def _finish(self, graded: Graded, file: str) -> None:
         """Record counts, event, gate look and what follows from it in one transaction."""

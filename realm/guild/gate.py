@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,26 +17,49 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realm.core.seeds import derive_seed
 from realm.guild.intervals import wilson
+from realm.guild.skills.config import EvalRules
 
 
-class GateRules(BaseModel):
-    """The numbers of the gate; `min_gap` in optimiser steps, shares in 0..1."""
+class GateExtras(BaseModel):
+    """What the schedule says about the gate: growth against repeated looking, and the retention probes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    evals: int = Field(default=3, ge=2)
-    grown_evals: int = Field(default=5, ge=2)
+    grown_evals: int = Field(default=5, ge=1)
     grow_after: int = Field(default=5, ge=1, description="failed windows (no eval in two of them) before the window grows")
-    min_gap: int = Field(default=40, ge=1)
-    threshold: float = Field(default=0.80, gt=0, le=1)
-    lower_bound: float = Field(default=0.70, ge=0, lt=1)
     z: float = Field(default=1.96, gt=0)
-    floor: float = Field(default=0.65, ge=0, le=1)
     max_truncated: float = Field(default=0.05, ge=0, le=1)
-    fresh_items: int = Field(default=15, ge=1)
-    probe_items: int = Field(default=20, ge=1)
+    probe_items: int = Field(default=20, ge=1, le=500)
     probe_levels: int = Field(default=6, ge=1)
     probe_flag: float = Field(default=0.65, ge=0, lt=1, description="a probed level at or below this share is flagged")
     probe_every: int = Field(default=25, ge=0, description="also probe after this many gate evals; 0 = only at the gate")
+
+
+class GateRules(GateExtras):
+    """All numbers of the gate of one skill; `min_gap` in optimiser steps, shares in 0..1."""
+
+    evals: int = Field(default=3, ge=1)
+    threshold: float = Field(default=0.80, ge=0, le=1)
+    lower_bound: float = Field(default=0.70, ge=0, le=1)
+    floor: float = Field(default=0.65, ge=0, le=1)
+    min_gap: int = Field(default=40, ge=0)
+    static_items: int = Field(default=5, ge=0)
+    fresh_items: int = Field(default=15, ge=0)
+    strict_seed_rule: bool = False
+
+
+def gate_rules(examined: EvalRules, extras: GateExtras) -> GateRules:
+    """Return the rules of a skill: how its YAML examines a level, and the schedule's extras."""
+    return GateRules(
+        **extras.model_dump(),
+        evals=examined.advancement_evals,
+        threshold=examined.threshold,
+        lower_bound=examined.min_lower_bound,
+        floor=examined.min_single,
+        min_gap=examined.min_gap_steps,
+        static_items=examined.samples_per_level,
+        fresh_items=examined.fresh_items,
+        strict_seed_rule=examined.strict_seed_rule,
+    )
 
 
 @dataclass(frozen=True)
@@ -131,7 +154,9 @@ def exact(share: float) -> Fraction:
 
 def window_size(rules: GateRules, failed_windows: int) -> int:
     """Return how many evals the next window needs: it grows against repeated looking."""
-    return rules.grown_evals if failed_windows >= rules.grow_after else rules.evals
+    if rules.strict_seed_rule or failed_windows < rules.grow_after:
+        return rules.evals
+    return max(rules.evals, rules.grown_evals)
 
 
 def choose_window(evals: Iterable[EvalCount], size: int, min_gap: int, not_before: int) -> tuple[EvalCount, ...]:
@@ -140,7 +165,7 @@ def choose_window(evals: Iterable[EvalCount], size: int, min_gap: int, not_befor
     for found in sorted(evals, key=lambda e: e.step, reverse=True):
         if found.step < not_before or len(chosen) == size:
             break
-        if not chosen or found.step <= chosen[-1].step - min_gap:
+        if not chosen or found.step <= chosen[-1].step - max(1, min_gap):
             chosen.append(found)
     return tuple(chosen)
 
@@ -181,6 +206,8 @@ def judge(
     """Decide one look at the gate from all finished gate evals of a level and the probes by checkpoint and level. Pure."""
     size = window_size(rules, standing.failed_windows)
     window = choose_window(evals, size, rules.min_gap, standing.last_mastery_step)
+    if rules.strict_seed_rule:
+        return _judge_static_only(window, size, rules)
     accuracy = [_enough(window, size, rules), _mean(window, rules), _bound(window, rules), _floor(window, rules)]
     clean = [_verifier(window), _truncated(window, rules)]
     good = all(condition.passed for condition in (*accuracy, *clean))
@@ -194,6 +221,14 @@ def judge(
         awaiting=awaiting if good else (),
         probe_on=window[0] if good and awaiting else None,
     )
+
+
+def _judge_static_only(window: tuple[EvalCount, ...], size: int, rules: GateRules) -> GateResult:
+    """The first version's rule, on request: the mean over the static problems of the last evals decides alone."""
+    static = tuple(replace(e, n=e.static_n, correct=e.static_correct) for e in window)
+    conditions = (_enough(window, size, rules), _mean(static, rules))
+    passed = all(condition.passed for condition in conditions)
+    return GateResult(passed, conditions, window, full=len(window) == size, accuracy_passed=passed)
 
 
 def counts_as_failed(result: GateResult, last_failed: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The schedule table: which skill the data flow asks for next, how long a quest is, what the level-up gate needs."""
+"""The schedule table: which skill the data flow asks for next, how long a quest is, when retention is probed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realm.core.durable import write_text
 from realm.core.errors import BadInput, unknown_name
 from realm.core.paths import Paths
 from realm.core.shipped import shipped_dir
-from realm.guild.gate import GateRules
+from realm.guild.gate import GateExtras
 
 Strategy = Literal["equal", "focus", "weighted", "catch_up"]
 
@@ -46,7 +46,7 @@ class Schedule(_Table):
     strategy: Strategy = "equal"
     skills: dict[str, SkillPlan]
     board: Board = Board()
-    gate: GateRules = GateRules()
+    gate: GateExtras = GateExtras()
 
     def enabled(self) -> dict[str, SkillPlan]:
         """Return the skills that take part, by id."""
