@@ -88,16 +88,17 @@ def read_contenders(connection: sqlite3.Connection) -> tuple[list[Contender], st
     with read_transaction(connection):
         evals: dict[str, list[EvalRow]] = {}
         for row in connection.execute(
-            "SELECT id, checkpoint, skill, level, correct, n, step, finished_at AS at, finished FROM evals "
+            "SELECT checkpoint, skill, level, correct, n, step, finished_at AS at, finished FROM evals "
             "WHERE kind = 'gate' AND state = 'done' AND n > 0"
         ):
-            evals.setdefault(row["checkpoint"], []).append(EvalRow(**dict(row)))
+            found = dict(row)
+            evals.setdefault(found.pop("checkpoint"), []).append(EvalRow(**found))
         crown = connection.execute("SELECT checkpoint FROM champions ORDER BY seq DESC LIMIT 1").fetchone()
         rows = connection.execute(
             "SELECT step, name, size, pinned, created_at, record FROM checkpoints WHERE state = 'present'"
         )
-        found = [_contender(row, evals.get(row["name"], [])) for row in rows]
-    return found, crown["checkpoint"] if crown else None
+        contenders = [_contender(row, evals.get(row["name"], [])) for row in rows]
+    return contenders, crown["checkpoint"] if crown else None
 
 
 def _contender(row: sqlite3.Row, evals: Sequence[EvalRow]) -> Contender:

@@ -14,18 +14,15 @@ from realm.core.clock import stamp
 from realm.core.errors import BadInput
 from realm.core.events import Event
 from realm.core.store import transaction
-from realm.guild.gate import ProbeCount, rusty_levels
+from realm.guild.mastery import skill_state
 from realm.watchtower.inputs import ChampionRow, CheckpointRow, EvalRow, FactRows, ServiceRow, SkillCard
-from realm.watchtower.realm_blocks import training_level
 
 LOG_LENGTH = 50
 LAST_EVALS = 10
-# Enough to find the gate's window even when checkpoints lie closer than its smallest gap.
-LEVEL_EVALS = 50
 SEEN_KEY = "tavern.seen"
 
-_EVAL = "SELECT id, checkpoint, skill, level, correct, n, step, finished_at, finished FROM evals"
-_EVAL_FIELDS = ("id", "checkpoint", "skill", "level", "correct", "n", "step", "finished")
+_EVAL = "SELECT skill, level, correct, n, step, finished_at, finished FROM evals"
+_EVAL_FIELDS = ("skill", "level", "correct", "n", "step", "finished")
 _DONE = "kind = ? AND state = 'done'"
 
 
@@ -42,11 +39,6 @@ def read_transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connect
 def read_fact_rows(connection: sqlite3.Connection, cards: Mapping[str, SkillCard]) -> FactRows:
     """Read all facts of a snapshot in one read transaction."""
     with read_transaction(connection):
-        masteries = _mastered(connection)
-        mastered = {skill: int(row["level"]) for skill, row in masteries.items()}
-        levels = {
-            skill: training_level(mastered.get(skill, 0), card.max_level) for skill, card in cards.items()
-        }
         count, size = connection.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM checkpoints WHERE state = 'present'"
         ).fetchone()
@@ -58,11 +50,10 @@ def read_fact_rows(connection: sqlite3.Connection, cards: Mapping[str, SkillCard
             checkpoint_bytes=size,
             latest=_latest(connection),
             champion=_champion(connection),
-            mastered=mastered,
-            mastered_at={skill: row["step"] for skill, row in masteries.items()},
+            skills={
+                skill: skill_state(connection, skill, card.max_level, card.rules) for skill, card in cards.items()
+            },
             newest_evals={skill: _newest_evals(connection, skill) for skill in cards},
-            level_evals={skill: _level_evals(connection, skill, level, "gate") for skill, level in levels.items()},
-            rusty={skill: _rusty(connection, card, mastered.get(skill, 0)) for skill, card in cards.items()},
             evals_waiting=connection.execute("SELECT count(*) FROM evals WHERE state = 'queued'").fetchone()[0],
             services=_services(connection),
             log=tuple(events.latest(connection, LOG_LENGTH)),
@@ -105,8 +96,11 @@ def write_seen(connection: sqlite3.Connection, cursor: int, now: datetime) -> Se
 
 
 def _quests(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
-    rows = connection.execute("SELECT state, priority, count(*) AS n FROM quests GROUP BY state, priority")
-    return {(row["state"], row["priority"]): row["n"] for row in rows}
+    # Settled quests are counted by the index alone; only waiting ones are looked at for their priority.
+    settled = connection.execute("SELECT state, count(*) AS n FROM quests WHERE state != 'queued' GROUP BY state")
+    counts = {(row["state"], ""): row["n"] for row in settled}
+    waiting = connection.execute("SELECT priority, count(*) AS n FROM quests WHERE state = 'queued' GROUP BY priority")
+    return counts | {("queued", row["priority"]): row["n"] for row in waiting}
 
 
 def _latest(connection: sqlite3.Connection) -> CheckpointRow | None:
@@ -123,12 +117,6 @@ def _champion(connection: sqlite3.Connection) -> ChampionRow | None:
     return ChampionRow(**dict(row)) if row else None
 
 
-def _mastered(connection: sqlite3.Connection) -> dict[str, sqlite3.Row]:
-    # A bare column beside max() comes from the row that holds the maximum (sqlite.org/lang_select.html#bareagg).
-    rows = connection.execute("SELECT skill, max(level) AS level, step FROM masteries GROUP BY skill")
-    return {row["skill"]: row for row in rows}
-
-
 def _eval(row: sqlite3.Row) -> EvalRow:
     return EvalRow(at=row["finished_at"], **{name: row[name] for name in _EVAL_FIELDS})
 
@@ -140,20 +128,6 @@ def _newest_evals(connection: sqlite3.Connection, skill: str) -> tuple[EvalRow, 
         f"{_EVAL} WHERE rowid IN ({chosen}) AND n > 0 ORDER BY finished DESC", (skill, "gate", LAST_EVALS)
     )
     return tuple(_eval(row) for row in rows)
-
-
-def _level_evals(connection: sqlite3.Connection, skill: str, level: int, kind: str) -> tuple[EvalRow, ...]:
-    rows = connection.execute(
-        f"{_EVAL} WHERE skill = ? AND level = ? AND {_DONE} AND n > 0 ORDER BY finished DESC LIMIT ?",
-        (skill, level, kind, LEVEL_EVALS),
-    )
-    return tuple(_eval(row) for row in rows)
-
-
-def _rusty(connection: sqlite3.Connection, card: SkillCard, mastered: int) -> tuple[int, ...]:
-    found = [row for level in range(1, mastered + 1) for row in _level_evals(connection, card.id, level, "probe")]
-    probes = [ProbeCount(row.checkpoint, row.step, row.level, row.n, row.correct) for row in found]
-    return tuple(sorted(rusty_levels(probes, card.rules)))
 
 
 def _services(connection: sqlite3.Connection) -> tuple[ServiceRow, ...]:

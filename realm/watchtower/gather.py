@@ -26,6 +26,7 @@ from realm.watchtower.reader import Reader, Version, facts_reader, telemetry_rea
 Cards = Callable[[], Mapping[str, SkillCard]]
 Alive = Callable[[int, float | None], bool]
 Signature = tuple[int, int, int] | None
+CARDS_EVERY_S = 5.0
 
 
 def process_alive(pid: int, created: float | None = None) -> bool:
@@ -52,6 +53,8 @@ class Sources:
         self._cards = cards
         self._forge = forge or Forge(clock=clock)
         self._alive = alive
+        self._cards_now: Mapping[str, SkillCard] = {}
+        self._cards_at = -1e9
         self._rows: FactRows | None = None
         self._rows_key: tuple[Version, tuple[SkillCard, ...]] | None = None
 
@@ -61,7 +64,7 @@ class Sources:
 
     def gather(self) -> Inputs:
         """Read everything of this moment."""
-        cards = self._cards()
+        cards = self._skill_cards()
         hero, hero_reason = read_hero(self.paths)
         status, status_reason = read_json(self._status_path(), "the arena has not run on this base directory")
         heartbeat, _ = read_json(self._beat_path(), "")
@@ -89,6 +92,13 @@ class Sources:
     def close(self) -> None:
         self.facts.close()
         self.telemetry.close()
+
+    def _skill_cards(self) -> Mapping[str, SkillCard]:
+        # The cards come from YAML files, which cost more to read than the rest and change by hand only.
+        now = self.clock.monotonic()
+        if now - self._cards_at >= CARDS_EVERY_S:
+            self._cards_now, self._cards_at = self._cards(), now
+        return self._cards_now
 
     def _status_path(self) -> Path:
         return self.paths.status / "training_status.json"

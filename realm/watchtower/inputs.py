@@ -9,6 +9,7 @@ from typing import Any
 
 from realm.core.events import Event
 from realm.guild.gate import GateRules
+from realm.guild.mastery import SkillState
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,6 @@ class SkillCard:
 class EvalRow:
     """One finished eval; `finished` orders evals by when they ended."""
 
-    id: str
-    checkpoint: str
     skill: str
     level: int
     correct: int
@@ -76,9 +75,8 @@ class ServiceRow:
 class FactRows:
     """Everything a snapshot takes from the facts database, read in one transaction.
 
-    `quests` counts by (state, priority); `mastered` is a skill's highest mastered level and `mastered_at` the step of
-    the checkpoint that mastered it; `newest_evals` are a skill's newest gate evals at any level, `level_evals` those at
-    its level in training, both newest first; `seen` is the cursor the player acknowledged.
+    `quests` counts by (state, priority), the priority being empty for all but waiting quests; `newest_evals` are a
+    skill's gate evals that finished last, at any level, newest first; `seen` is the cursor the player acknowledged.
     """
 
     cursor: int = 0
@@ -88,11 +86,8 @@ class FactRows:
     checkpoint_bytes: int = 0
     latest: CheckpointRow | None = None
     champion: ChampionRow | None = None
-    mastered: Mapping[str, int] = field(default_factory=dict)
-    mastered_at: Mapping[str, int] = field(default_factory=dict)
+    skills: Mapping[str, SkillState] = field(default_factory=dict)
     newest_evals: Mapping[str, tuple[EvalRow, ...]] = field(default_factory=dict)
-    level_evals: Mapping[str, tuple[EvalRow, ...]] = field(default_factory=dict)
-    rusty: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     evals_waiting: int = 0
     services: tuple[ServiceRow, ...] = ()
     log: tuple[Event, ...] = ()

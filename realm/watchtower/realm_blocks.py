@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any
 
-from realm.guild.gate import EvalCount, GateRules, choose_window, exact
 from realm.watchtower.fields import Block, put
-from realm.watchtower.inputs import EvalRow, Inputs, ServiceRow, SkillCard
+from realm.watchtower.inputs import EvalRow, FactRows, Inputs, ServiceRow, SkillCard
 
 _SETTLED = ("processing", "completed", "failed", "rejected", "skipped", "deleted")
 _WAITING = ("high", "normal", "low")
@@ -16,40 +13,24 @@ _WAITING = ("high", "normal", "low")
 
 def skills_block(inputs: Inputs) -> dict[str, Block]:
     """Build one card per skill that has a YAML. Pure."""
-    return {skill: _skill(card, inputs) for skill, card in inputs.cards.items()}
+    return {skill: _skill(card, inputs.facts) for skill, card in inputs.cards.items()}
 
 
-def training_level(mastered: int, max_level: int) -> int:
-    """Return the level in training: the one after the mastered one, at most the last."""
-    return min(mastered + 1, max_level)
-
-
-def _skill(card: SkillCard, inputs: Inputs) -> Block:
-    facts = inputs.facts
-    mastered = facts.mastered.get(card.id, 0)
-    training = training_level(mastered, card.max_level)
-    here = facts.level_evals.get(card.id, ())
-    newest = here[0] if here else None
-    block: Block = {"name": card.name, "mastered": mastered, "training": training, "max_level": card.max_level}
+def _skill(card: SkillCard, facts: FactRows) -> Block:
+    state = facts.skills[card.id]
+    newest = next((found for found in state.last_evals if found.n), None)
+    block: Block = {"name": card.name}
+    for name in ("mastered", "training", "max_level", "passes", "passes_needed", "threshold"):
+        block[name] = getattr(state, name)
     for name in ("icon", "game_icon", "color"):
         put(block, name, getattr(card, name) or None, f"configs/skills/{card.id}.yaml names none")
-    why = f"no eval of level {training} has finished yet"
+    why = f"no eval of level {state.training} has finished yet"
     put(block, "acc", newest.correct / newest.n if newest else None, why)
     put(block, "n", newest.n if newest else None, why)
     put(block, "correct", newest.correct if newest else None, why)
-    block["passes"] = passes(here, card.rules, facts.mastered_at.get(card.id, -1))
-    block["passes_needed"] = card.rules.evals
-    block["threshold"] = card.rules.threshold
-    block["rusty"] = list(facts.rusty.get(card.id, ()))
+    block |= {"window_correct": state.correct, "window_n": state.n, "rusty": list(state.rusty)}
     block["last_evals"] = [_eval(row) for row in facts.newest_evals.get(card.id, ())]
     return block
-
-
-def passes(evals: Sequence[EvalRow], rules: GateRules, not_before: int) -> int:
-    """Return how many of the newest evals in a row reached the threshold, among those the gate itself looks at."""
-    counts = [EvalCount(row.id, row.checkpoint, row.step, row.n, row.correct) for row in evals]
-    window = choose_window(counts, rules.evals, rules.min_gap, not_before)
-    return len(list(takewhile(lambda found: found.correct >= exact(rules.threshold) * found.n, window)))
 
 
 def _eval(row: EvalRow) -> Block:
@@ -61,7 +42,7 @@ def queue_block(inputs: Inputs) -> Block:
     quests = inputs.facts.quests
     block: Block = {name: quests.get(("queued", name), 0) for name in _WAITING}
     for state in _SETTLED:
-        block[state] = sum(n for (found, _), n in quests.items() if found == state)
+        block[state] = quests.get((state, ""), 0)
     return block
 
 
