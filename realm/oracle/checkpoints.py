@@ -131,9 +131,10 @@ def _read_file(source: Source, manifest: dict[str, Any], name: str) -> bytes:
     expected = manifest["files"].get(name)
     if expected is None:
         raise Corrupt(f"the manifest of {source.model_path} does not name {name}")
-    # A link could lead out of the folder to bytes that change later.
-    descriptor = os.open(source.folder / name, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as handle:
+    path = source.folder / name
+    if path.is_symlink():
+        raise Corrupt(f"{source.model_path}/{name} is a link", hint="a checkpoint holds its own files")
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
         data = handle.read()
     if len(data) != expected["size"]:
         raise Corrupt(f"{source.model_path}/{name} has {len(data)} bytes, its manifest says {expected['size']}")

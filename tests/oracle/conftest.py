@@ -22,7 +22,8 @@ PROBLEMS = [f"Compute: {name}({'①⓪' * n}, ①{'⓪' * m})" for name in ("add
 def small_preset() -> HeroPreset:
     preset = get_preset("tiny")
     assert isinstance(preset.base, MadeBase)
-    return preset.model_copy(update={"base": preset.base.model_copy(update={"hidden": 32, "layers": 2, "heads": 2, "kv_heads": 2})})
+    small = {"hidden": 32, "layers": 2, "heads": 2, "kv_heads": 2}
+    return preset.model_copy(update={"base": preset.base.model_copy(update=small)})
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def plain(hero_files: Path) -> PlainDecoder:
 
 @pytest.fixture(scope="module")
 def prompts(hero: LoadedHero) -> list[list[int]]:
-    rows = [[{"role": "user", "content": text}] for text in (PROBLEMS[:15] + ["a much longer text " * 3])]
+    rows = [[{"role": "user", "content": text}] for text in (*PROBLEMS[:15], "a much longer text " * 3)]
     return [e.ids for e in hero.template.render_many(rows, add_generation_prompt=True)]  # type: ignore[arg-type]
 
 
