@@ -49,9 +49,10 @@ class Provenance:
     level: int | None = None
 
 
-def sidecar(origin: Provenance, found: validation.Survey, now: str) -> dict[str, Any]:
+def sidecar(name: str, origin: Provenance, found: validation.Survey, now: str, extra: dict[str, Any]) -> dict[str, Any]:
     """Return the sidecar of an accepted file, in the field names of the format."""
     return {
+        "name": name,
         "generator_id": origin.generator_id,
         "generator_version": origin.generator_version,
         "generated_at": origin.generated_at,
@@ -63,7 +64,7 @@ def sidecar(origin: Provenance, found: validation.Survey, now: str) -> dict[str,
         "validation_errors": [],
         "validation_warnings": [],
         "source": origin.source,
-        "extra": {"kind": origin.kind, "sha256": found.sha256, "tokens": found.tokens, "longest_row": found.longest},
+        "extra": {"kind": origin.kind, "sha256": found.sha256, "tokens": found.tokens, "longest_row": found.longest, **extra},
     }
 
 
@@ -109,11 +110,12 @@ def place(
     check_priority(priority)
     quest_id, now = new_ulid(), stamp(clock.now())
     target = paths.queue(priority) / file_name(quest_id, name)
-    durable.write_json(sidecar_of(target), sidecar(origin, found, now))
-    durable.move(spool, target)
     named = skill_in_name(name)
     only = next(iter(found.skills)) if len(found.skills) == 1 else named
     skill, level = origin.skill or only[0], origin.level if origin.level is not None else only[1]
+    extra = {"skill": skill, "level": level, "priority": priority}
+    durable.write_json(sidecar_of(target), sidecar(name, origin, found, now, extra))
+    durable.move(spool, target)
     with transaction(connection):
         connection.execute(
             "INSERT INTO quests(id, name, file, sha256, size, state, priority, rows, tokens, skill, level, kind, generator,"

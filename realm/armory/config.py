@@ -75,11 +75,12 @@ class Resolved:
     origins: dict[str, str]
 
 
-def _leaves(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def leaves(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return dotted name -> value of every leaf of a nested table."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{prefix}{key}"
-        flat.update(_leaves(value, f"{name}.") if isinstance(value, dict) else {name: value})
+        flat.update(leaves(value, f"{name}.") if isinstance(value, dict) else {name: value})
     return flat
 
 
@@ -125,9 +126,9 @@ def resolve(raw: dict[str, Any], preset: HeroPreset, environment: dict[str, Any]
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise BadInput(f"config.json is not valid: {found}", hint="ARCHITECTURE.md, Settings, lists the keys") from error
-    origins = dict.fromkeys(_leaves(config.model_dump(mode="json")), "default")
+    origins = dict.fromkeys(leaves(config.model_dump(mode="json")), "default")
     for layer, name in ((from_preset, f"preset {preset.id}"), (raw, "config.json"), (over, "environment")):
-        origins.update(dict.fromkeys(_leaves(layer), name))
+        origins.update(dict.fromkeys(leaves(layer), name))
     return Resolved(config, origins)
 
 

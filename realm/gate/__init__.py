@@ -39,9 +39,10 @@ class Realm:
     @cached_property
     def sentinels(self) -> Sentinels:
         """Health checks: `sentinels.inspector.full_patrol().is_all_clear`."""
+        from realm.gate.patrol import all_checks
         from realm.sentinels import Sentinels
 
-        return Sentinels(self.paths)
+        return Sentinels(all_checks(self.paths))
 
     def schedule(self) -> Schedule:
         """Return the curriculum schedule in force."""
@@ -51,13 +52,17 @@ class Realm:
 
     def skill_cards(self) -> dict[str, Any]:
         """Return what pages show of every enabled skill."""
+        from realm.guild.gate import gate_rules
         from realm.guild.skills import get_skill
         from realm.watchtower.inputs import SkillCard
 
-        rules = self.schedule().gate
+        extras = self.schedule().gate
         found = {skill_id: get_skill(skill_id, self.paths) for skill_id in self.schedule().enabled()}
         return {
-            skill.id: SkillCard(skill.id, skill.name, skill.icon, skill.game_icon, skill.color, skill.max_level, rules)
+            skill.id: SkillCard(
+                skill.id, skill.name, skill.icon, skill.game_icon, skill.color, skill.max_level,
+                gate_rules(skill.config.eval, extras),
+            )  # fmt: skip
             for skill in found.values()
         }
 
@@ -85,7 +90,7 @@ class Realm:
         mix = preset.level_mix
         rows = preset.training.rows_per_step
         return HeroDiet(
-            styles=dict(preset.styles),
+            styles={str(style): share for style, share in preset.styles.items()},
             level_mix=mix.model_dump(),
             min_rows=rows * 10,
             max_rows=20_000,

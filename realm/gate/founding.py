@@ -29,9 +29,10 @@ GPU_PRESET, CPU_PRESET = "dio", "tiny"
 def skill_texts(preset: HeroPreset, seed: int) -> Iterator[str]:
     """Yield what a hero made here will read and write: prompts and answers of the built-in skills."""
     skill = builtin_skill("bin")
+    styles = {str(style): share for style, share in preset.styles.items()}
     for level in TEXT_LEVELS:
         at = derive_seed("tokenizer", "bin", level, seed)
-        for item in skill.generate(level, TEXTS_PER_LEVEL, at, "train", dict(preset.styles)):
+        for item in skill.generate(level, TEXTS_PER_LEVEL, at, "train", styles):
             yield item.user_prompt
             yield item.assistant_response
 

@@ -1,0 +1,59 @@
+"""The learning rows of the store made anew from the eval reports and mastery records that lie in the base directory."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from realm.core.errors import Corrupt
+from realm.core.paths import Paths
+from realm.core.store import transaction
+
+SCHEMA = "realm.eval/1"
+MASTERIES = "masteries"
+
+
+def mastery_file(paths: Paths, skill: str, level: int) -> Path:
+    """Return where the record of a mastered level lies."""
+    return paths.evals / MASTERIES / f"{skill}-L{level}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Corrupt(f"{path.name} is not JSON: {error}", hint="remove it to rebuild without it") from error
+    return found
+
+
+def rebuild_learning(paths: Paths, connection: sqlite3.Connection) -> dict[str, int]:
+    """Fill empty evals and masteries tables from files; returns how many of each."""
+    reports = [(path, _read(path)) for path in sorted(paths.evals.glob("checkpoint-*/*.json"))]
+    reports = [(path, report) for path, report in reports if report.get("schema") == SCHEMA]
+    reports.sort(key=lambda pair: (pair[1]["created"], pair[1]["eval_id"]))
+    with transaction(connection):
+        for number, (path, report) in enumerate(reports, 1):
+            _insert_eval(connection, number, path.relative_to(paths.home).as_posix(), report)
+        records = [_read(path) for path in sorted((paths.evals / MASTERIES).glob("*.json"))]
+        for record in sorted(records, key=lambda r: (r["skill"], r["level"])):
+            connection.execute(
+                "INSERT OR IGNORE INTO masteries(skill, level, checkpoint, step, at, evidence) VALUES (?,?,?,?,?,?)",
+                (*(record[name] for name in ("skill", "level", "checkpoint", "step", "at")), json.dumps(record["evidence"])),
+            )
+    return {"evals": len(reports), "masteries": len(records)}
+
+
+def _insert_eval(connection: sqlite3.Connection, number: int, file: str, report: dict[str, Any]) -> None:
+    strict, static = report["metrics"]["strict"], report["metrics"].get("strict_static")
+    model = report["model"]
+    connection.execute(
+        "INSERT OR IGNORE INTO evals(id, checkpoint, step, skill, level, kind, state, n, correct, errors, truncated,"
+        " static_correct, static_n, weights_sha256, prompts_sha256, seed, file, queued_at, finished_at, finished)"
+        " VALUES (?,?,?,?,?,?,'done',?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (report["eval_id"], model["canonical_name"], model["checkpoint_step"], report["skill"], report["level"], report["kind"],
+         report["n"], round(strict["value"] * strict["n"]), report["n_errors"], report["n_truncated"],
+         round(static["value"] * static["n"]) if static else None, report["n_static"], model["weights_sha256"],
+         report["prompts_sha256"], report["seed"], file, report["created"], report["created"], number),
+    )  # fmt: skip
