@@ -16,7 +16,6 @@ from realm.core.paths import Paths
 from realm.weaver.services import Service
 from realm.weaver.states import Answered, Silent
 
-TIMEOUT_S = 5.0
 MAX_BODY = 64 * 1024
 Reading = Answered | Silent
 
@@ -42,7 +41,7 @@ class Probes:
         # Proxies of the environment have no business between processes of one machine.
         # A kept connection could be closed by the server just when it is used again, and look like a miss.
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, limits=limits)
+        self._client = httpx.Client(follow_redirects=False, trust_env=False, limits=limits)
 
     def ask(self, service: Service) -> None:
         """Begin to ask a service; does nothing while an earlier question is open."""
@@ -55,7 +54,8 @@ class Probes:
     def _ask_health(self, service: Service) -> None:
         reading: Reading = Silent(service.name, "the question failed")
         try:
-            reading = ask_health(self._client, service.name, f"http://127.0.0.1:{service.port}/health")
+            url = f"http://127.0.0.1:{service.port}/health"
+            reading = ask_health(self._client, service.name, url, service.rules.answer_s)
         finally:
             self._answers.put(reading)
 
@@ -74,19 +74,19 @@ class Probes:
         self._client.close()
 
 
-def ask_health(client: httpx.Client, name: str, url: str) -> Reading:
-    """Ask `/health` once: at most 5 s and 64 KiB, whatever the other side does."""
+def ask_health(client: httpx.Client, name: str, url: str, limit_s: float) -> Reading:
+    """Ask `/health` once: at most about `limit_s` seconds and 64 KiB, whatever the other side does."""
     began = time.monotonic()
     body = b""
     try:
-        with client.stream("GET", url, headers={"accept-encoding": "identity"}) as answer:
+        with client.stream("GET", url, headers={"accept-encoding": "identity"}, timeout=limit_s) as answer:
             for part in answer.iter_raw():
                 body += part
-                if len(body) > MAX_BODY or time.monotonic() - began > TIMEOUT_S:
+                if len(body) > MAX_BODY or time.monotonic() - began > limit_s:
                     return Silent(name, "the health answer is too long or too slow")
             return judge_answer(name, answer.status_code, body, time.monotonic())
     except httpx.TimeoutException:
-        return Silent(name, f"no health answer within {TIMEOUT_S:g} s")
+        return Silent(name, f"no health answer within {limit_s:g} s")
     except httpx.HTTPError as error:
         return Silent(name, f"no health answer: {error}")
 

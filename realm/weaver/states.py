@@ -28,6 +28,7 @@ class Rules:
 
     start_limit_s: float = 60.0
     stop_limit_s: float = 25.0
+    answer_s: float = 5.0
     max_misses: int | None = 3
     max_silence_s: float | None = None
     ask_starting_s: float = 0.3

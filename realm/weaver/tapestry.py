@@ -47,6 +47,9 @@ def read_rows(paths: Paths) -> list[Strand]:
         return []
     connection = read_facts(paths)
     try:
+        # A weaver that starts at this moment has created the file but not its tables yet.
+        if not connection.execute("PRAGMA user_version").fetchone()[0]:
+            return []
         return [_strand(row) for row in connection.execute("SELECT * FROM services")]
     finally:
         connection.close()
@@ -60,13 +63,15 @@ def _strand(row: sqlite3.Row) -> Strand:
 
 
 def read_tapestry(paths: Paths, services: Iterable[Service]) -> list[Strand]:
-    """Return one line per service of this host in starting order; a recorded process that is gone is not shown as alive."""
+    """Return one line per service in starting order: those of this host's plan, then others a weaver started.
+
+    A recorded process that is gone is not shown as alive.
+    """
     rows = {row.service: row for row in read_rows(paths)}
     weaver = weaver_pid(paths) is not None
-    return [
-        checked(rows.get(service.name) or Strand(service.name, State.STOPPED, service.port), paths, weaver=weaver)
-        for service in services
-    ]
+    planned = [rows.pop(each.name, Strand(each.name, State.STOPPED, each.port)) for each in services]
+    others = list(rows.values()) if weaver else [row for row in rows.values() if is_alive(row, paths)]
+    return [checked(row, paths, weaver=weaver) for row in [*planned, *others]]
 
 
 def checked(row: Strand, paths: Paths, *, weaver: bool) -> Strand:
