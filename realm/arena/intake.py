@@ -266,6 +266,8 @@ def _refuse(paths: Paths, connection: sqlite3.Connection, path: Path, reason: st
     quest_id, now = new_ulid(), stamp(clock.now())
     found = path.lstat()
     target = paths.queue("failed") / file_name(quest_id, path.name)
+    durable.write_json(sidecar_of(target), {"name": path.name, "source": "inbox", "validated_at": now,
+                                            "validation_passed": False, "validation_errors": [reason]})  # fmt: skip
     durable.move(path, target)
     with transaction(connection):
         connection.execute(

@@ -70,8 +70,10 @@ def _empty_inbox() -> None:
 def evals() -> None:
     """Evaluate checkpoints as they are saved; the service that the weaver starts."""
     from realm.arena.evaluator import main
+    from realm.gate import Realm
 
-    main(open_home())
+    paths = open_home()
+    main(paths, Realm(paths).hero_diet().styles)
 
 
 def _order(action: str) -> click.Command:

@@ -30,6 +30,7 @@ def command(as_json: bool, anew: bool) -> None:
             click.echo("made anew: " + ", ".join(f"{number} {name}" for name, number in rebuilt.items()))
         for finding in patrol.findings:
             click.echo(f"{finding.check}: {finding.subject}: {finding.found}" + (f" ({finding.hint})" if finding.hint else ""))
-        click.echo(f"{len(patrol.checks)} checks: " + ("all clear" if patrol.is_all_clear else f"{len(patrol.findings)} findings"))
+        verdict = "all clear" if patrol.is_all_clear else f"{len(patrol.findings)} findings"
+        click.echo(f"{len(patrol.checks)} checks: {verdict}")
     if not patrol.is_all_clear:
         sys.exit(1)

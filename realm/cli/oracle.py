@@ -24,7 +24,7 @@ def serve(preload: str | None) -> None:
     from realm.core.daemon import single_instance
     from realm.core.logs import setup
     from realm.core.paths import open_home
-    from realm.core.web import serve as serve_app
+    from realm.core.web import make_server
     from realm.oracle.server import build_app
     from realm.oracle.service import Oracle, Settings
 
@@ -33,7 +33,9 @@ def serve(preload: str | None) -> None:
     settings = Settings.from_environment()
     with single_instance(paths, "oracle"):
         oracle = Oracle(paths, replace(settings, preload=preload or settings.preload))
-        serve_app(build_app(paths, oracle))
+        server = make_server(build_app(paths, oracle))
+        oracle.leave_when(lambda: server.should_exit)
+        server.run()
 
 
 @command.command()

@@ -15,8 +15,11 @@ from realm.core.paths import Paths, open_home, resolve_home
 @click.option("--json", "as_json", is_flag=True, help="with --status: print JSON")
 @click.option("--daemon", is_flag=True, help="supervise in the foreground until SIGTERM (the same as `realm up`)")
 @click.option("--dry-run", is_flag=True, help="print what would be done; changes nothing")
+@click.option("--health", is_flag=True, help="ask every service now; exit code 1 when one does not answer")
 @click.pass_context
-def command(context: click.Context, status: bool, as_json: bool, daemon: bool, dry_run: bool) -> int:
+def command(
+    context: click.Context, status: bool, as_json: bool, daemon: bool, dry_run: bool, health: bool
+) -> int:
     """Watch the services of this host and mend what broke.
 
     Without a flag it checks and mends once: a running weaver is asked to start fallen and waiting services again now;
@@ -24,8 +27,10 @@ def command(context: click.Context, status: bool, as_json: bool, daemon: bool, d
     """
     if context.invoked_subcommand is not None:
         return 0
-    if status + daemon + dry_run > 1:
-        raise click.UsageError("--status, --daemon and --dry-run exclude each other")
+    if status + daemon + dry_run + health > 1:
+        raise click.UsageError("--status, --daemon, --dry-run and --health exclude each other")
+    if health:
+        return ask_all(Paths(resolve_home()[0]))
     if status:
         return show_status(Paths(resolve_home()[0]), as_json=as_json)
     if dry_run:
@@ -36,9 +41,11 @@ def command(context: click.Context, status: bool, as_json: bool, daemon: bool, d
 @command.command("dataflow")
 def dataflow() -> None:
     """Keep the quest board filled (started by the weaver)."""
+    from realm.gate import Realm
     from realm.weaver.dataflow import main
 
-    main()
+    paths = open_home()
+    main(paths, Realm(paths).hero_diet())
 
 
 def show_status(paths: Paths, *, as_json: bool) -> int:
@@ -53,6 +60,17 @@ def show_status(paths: Paths, *, as_json: bool) -> int:
     click.echo(f"weaver: {f'process {holder}' if holder else 'does not run'} on {paths.home}")
     click.echo(render(strands))
     return 0
+
+
+def ask_all(paths: Paths) -> int:
+    from realm.weaver.health import examine
+    from realm.weaver.weave import local_services
+
+    findings = examine(paths, local_services(paths))
+    width = max(len(finding.service) for finding in findings)
+    for finding in findings:
+        click.echo(f"{finding.service.ljust(width)}  {'ok  ' if finding.well else 'FAIL'}  {finding.text}")
+    return 0 if all(finding.well for finding in findings) else 1
 
 
 def show_plan(paths: Paths) -> int:

@@ -58,13 +58,11 @@ class Realm:
 
         extras = self.schedule().gate
         found = {skill_id: get_skill(skill_id, self.paths) for skill_id in self.schedule().enabled()}
-        return {
-            skill.id: SkillCard(
-                skill.id, skill.name, skill.icon, skill.game_icon, skill.color, skill.max_level,
-                gate_rules(skill.config.eval, extras),
-            )  # fmt: skip
-            for skill in found.values()
-        }
+        cards = {}
+        for one in found.values():
+            rules = gate_rules(one.config.eval, extras)
+            cards[one.id] = SkillCard(one.id, one.name, one.icon, one.game_icon, one.color, one.max_level, rules)
+        return cards
 
     def enqueue_evals(self, connection: sqlite3.Connection, checkpoint: str, step: int) -> None:
         """Ask for the evals of a new checkpoint, inside the transaction that records it."""
