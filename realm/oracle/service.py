@@ -107,6 +107,7 @@ class Oracle:
         self._paths, self._wake, self._clock = paths, wake, clock
         self._awake = threading.Event()
         self._closing = threading.Event()
+        self._leaving: Callable[[], bool] = lambda: False
         self._failure: str | None = None
         self._open: Callable[[Verified], MindLike] | None = None
         self.pool = Pool(paths, self._open_when_awake, budget=self.settings.budget, clock=clock)
@@ -115,6 +116,10 @@ class Oracle:
     def start(self) -> None:
         """Begin to wake in the background; returns at once."""
         threading.Thread(target=self._run_wake, name="oracle-wake", daemon=True).start()
+
+    def leave_when(self, leaving: Callable[[], bool]) -> None:
+        """End answers at their next token once `leaving` holds, so that a stopping server need not wait for them."""
+        self._leaving = leaving
 
     def close(self) -> None:
         """End running answers at their next token."""
@@ -194,7 +199,7 @@ class Oracle:
 
     def _watch(self, deadline: float, cancelled: Callable[[], bool]) -> Callable[[], None]:
         def check() -> None:
-            if self._closing.is_set():
+            if self._closing.is_set() or self._leaving():
                 raise Unavailable("the oracle is shutting down")
             if cancelled():
                 raise Unavailable("the client went away")

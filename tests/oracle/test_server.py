@@ -197,6 +197,17 @@ def test_an_answer_past_its_time_is_given_up(home: Home) -> None:
         assert "took more than" in error_of(client.post("/chat", json={"step": 0, "message": "a"}), 503)
 
 
+def test_a_stopping_server_gives_answers_up(home: Home) -> None:
+    oracle = Oracle(home.paths, Settings(preload="none"), wake=lambda: FakeMind)
+    stopping = threading.Event()
+    oracle.leave_when(stopping.is_set)
+    with TestClient(build_app(home.paths, oracle, port=PORT), base_url=URL) as client:
+        client.post("/models/load", json={"step": 0})
+        assert client.post("/chat", json={"step": 0, "message": "a"}).status_code == 200
+        stopping.set()
+        assert "shutting down" in error_of(client.post("/chat", json={"step": 0, "message": "a"}), 503)
+
+
 def test_health_is_early_and_honest(home: Home) -> None:
     wake = threading.Event()
 
