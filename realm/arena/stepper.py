@@ -89,7 +89,7 @@ class Stepper:
         if not rows:
             raise BadInput("an optimiser step needs at least one row")
         begin = self.clock.monotonic()
-        micros = self._micro_batches(rows)
+        micros = self.micro_batches(rows)
         trained = sum(len(micro.targets) for micro in micros)
         self.optimiser.clear_gradients()
         loss = sum(self._backward(micro, trained) for micro in micros)
@@ -102,7 +102,7 @@ class Stepper:
         return StepResult(self.optimiser.steps, loss, norm, trained, sum(micro.tokens for micro in micros),
                           self.clock.monotonic() - begin, rate, tuple(row.index for row in rows))  # fmt: skip
 
-    def _micro_batches(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
+    def micro_batches(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
         lengths = [len(row) for row in rows]
         if self.training.batching == "packing":
             return [pack_rows([rows[n] for n in pack]) for pack in plan_packs(lengths, self.training.max_length)]
@@ -117,11 +117,12 @@ class Stepper:
     def loss_sum(self, micro: MicroBatch) -> torch.Tensor:
         """Return the summed cross entropy over trained tokens; logits exist only at those positions."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
-            hidden = self.lean(micro) if self.lean else self._hidden(micro)
-            return self._cross_entropy(hidden, micro.targets.to(self.device))
+            return self._cross_entropy(self.hidden(micro), micro.targets.to(self.device))
 
-    def _hidden(self, micro: MicroBatch) -> torch.Tensor:
-        """Return the backbone's final hidden states [len(micro.at), hidden] by transformers' own forward."""
+    def hidden(self, micro: MicroBatch) -> torch.Tensor:
+        """Return the final hidden states [len(micro.at), hidden] at the positions that predict trained tokens."""
+        if self.lean:
+            return self.lean(micro)
         refuse_leak(micro.positions, micro.mask, self.attention)
         found = self.backbone(
             input_ids=micro.ids.to(self.device),
@@ -157,7 +158,7 @@ class Stepper:
     def validation_loss(self, rows: Sequence[EncodedRow]) -> float:
         """Return the mean loss per trained token of `rows` under the served weights (the average with EMA)."""
         with self.served(), torch.no_grad():
-            micros = self._micro_batches(rows)
+            micros = self.micro_batches(rows)
             total = sum(float(self.loss_sum(micro)) for micro in micros)
         return total / sum(len(micro.targets) for micro in micros)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from realm.armory.template import ChatTemplate
@@ -94,7 +95,7 @@ def _load_model(folder: Path, config: dict[str, Any], dtype: torch.dtype, attn: 
             loaded, report = AutoModelForCausalLM.from_pretrained(
                 folder, output_loading_info=True, trust_remote_code=False, **known
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise Corrupt(f"{folder.name}: the model cannot be loaded: {error}") from error
     missing = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"])
     if missing:
