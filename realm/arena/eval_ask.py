@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import httpx
 
 from realm.core.errors import Conflict, Corrupt, Unavailable
+from realm.core.paths import Paths
 
 MAX_ANSWER = 16 * 1024 * 1024
 TIMEOUT = httpx.Timeout(120.0, connect=3.0, pool=3.0)
@@ -36,11 +38,21 @@ class Ask(Protocol):
     def __call__(self, step: int, prompts: Sequence[str], max_new_tokens: int) -> Answers: ...
 
 
-class OracleAsk:
-    """`Ask` over HTTP: `POST /models/load`, then `POST /generate`."""
+def oracle_key(paths: Paths) -> str | None:
+    """Return the oracle's API key where one is set: REALM_ORACLE_TOKEN, else run/oracle.token."""
+    path = paths.run / "oracle.token"
+    found = os.environ.get("REALM_ORACLE_TOKEN")
+    if found is None and path.is_file():
+        found = path.read_text(encoding="utf-8").strip()
+    return found
 
-    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+
+class OracleAsk:
+    """`Ask` over HTTP: `POST /models/load`, then `POST /generate`; `key` is sent as a bearer token."""
+
+    def __init__(self, url: str, client: httpx.Client | None = None, key: str | None = None) -> None:
         self._url = url.rstrip("/")
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._client = client or httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
 
     def __call__(self, step: int, prompts: Sequence[str], max_new_tokens: int) -> Answers:
@@ -50,7 +62,7 @@ class OracleAsk:
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         try:
-            with self._client.stream("POST", f"{self._url}{path}", json=body) as response:
+            with self._client.stream("POST", f"{self._url}{path}", json=body, headers=self._headers) as response:
                 content = _capped(response)
                 status = response.status_code
         except httpx.HTTPError as error:

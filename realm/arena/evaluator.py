@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from realm.arena import evaluations
-from realm.arena.eval_ask import Answers, Ask, OracleAsk
+from realm.arena.eval_ask import Answers, Ask, OracleAsk, oracle_key
 from realm.arena.eval_report import Graded, Paper, write_report
 from realm.arena.evaluations import Result, Waiting
+from realm.armory.heroes import active_preset
 from realm.core import events, logs
 from realm.core.clock import SYSTEM, Clock
 from realm.core.daemon import Heartbeat, StopFlag, run_loop, single_instance
@@ -270,8 +271,8 @@ def rules_from(paths: Paths) -> RulesOf:
     return rules_of
 
 
-def main(paths: Paths, styles: Mapping[str, float] | None = None) -> None:
-    """Run the evaluator process until SIGTERM; `styles` are the answer styles the hero is fed.
+def main(paths: Paths) -> None:
+    """Run the evaluator process until SIGTERM; fresh problems come in the answer styles the active hero is fed.
 
     Raises Conflict when an evaluator runs on this base directory already.
     """
@@ -280,7 +281,8 @@ def main(paths: Paths, styles: Mapping[str, float] | None = None) -> None:
         stop, heartbeat = StopFlag().install(), Heartbeat(paths, "evaluator")
         connection = open_facts(paths)
         skills = {name: SkillClient(name, found.api_url, found.max_level) for name, found in all_skills(paths).items()}
-        ask = OracleAsk(get_service_url("inference", Hosts.load(paths)))
+        ask = OracleAsk(get_service_url("inference", Hosts.load(paths)), key=oracle_key(paths))
+        styles = {str(name): share for name, share in active_preset(paths).styles.items()}
         evaluator = Evaluator(paths, connection, ask, skills, rules_from(paths), styles=styles,
                               beat=lambda progress: heartbeat.beat(progress))  # fmt: skip
         run_loop(evaluator.tick, stop, heartbeat, name="evaluator")

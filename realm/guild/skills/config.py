@@ -91,6 +91,8 @@ def read_skill_file(path: Path) -> SkillConfig:
     if len(text) > MAX_YAML_BYTES:
         raise BadInput(f"{path.name} has {len(text)} bytes", hint=f"a skill file has at most {MAX_YAML_BYTES}")
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise BadInput(f"{path.name} uses YAML aliases", hint="write the value out")
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

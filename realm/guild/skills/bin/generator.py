@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count, islice
 from random import Random
 
 from realm.core.errors import BadInput
 from realm.core.seeds import derive_seed
 from realm.guild.skills.bin.forms import Problem, Slot, level_needed, pose
 from realm.guild.skills.bin.levels import LEVELS, NEW_SHARE, STYLES, Level
+from realm.guild.skills.bin.space import every_problem
 from realm.guild.skills.bin.styles import response
 from realm.guild.skills.bin.surface import Surface, canonical_key, draw_keys, plain_surface, prompt, rules
 from realm.guild.skills.split import split_of
@@ -21,8 +23,9 @@ SKILL = "bin"
 VERSION = "1.0.0"
 BLOCK = 20  # novelty and truth are dealt exactly within each block of items
 STATIC_COUNT = 5
+FINITE_LEVELS = {1: 3052, 2: 45831}  # level -> number of distinct problems, counted (see skill.py)
 _MOST_ATTEMPTS = 4000  # of one item: far beyond what split and level need (about 40)
-_PATIENCE = 60  # duplicates drawn in a row before a repeat is let through
+_PATIENCE = 60  # duplicates drawn in a row before a finite level is listed and what is left of it dealt out
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +36,41 @@ class Draw:
     style: str
     key: str
     rng: Random
+    novel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """What is decided for an item before any attempt: its slot, and where in [0, 1) its style falls."""
+
+    slot: Slot
+    style_mark: float
 
 
 @lru_cache(maxsize=256)
-def _block(level: int, split: str, seed: int, number: int) -> tuple[Slot, ...]:
-    """Deal the slots of one block: exactly 60 % novel, exactly half of those and of the rest true."""
-    places = list(range(BLOCK))
-    Random(derive_seed(SKILL, level, seed, split, "block", number)).shuffle(places)
-    return tuple(Slot(novel=place < NEW_SHARE * BLOCK, truth=place % 2 == 0) for place in places)
+def _block(level: int, split: str, seed: int, number: int) -> tuple[Deal, ...]:
+    """Deal one block: 60 % novel, half of those and of the rest true, one style mark in every twentieth of [0, 1)."""
+    rng = Random(derive_seed(SKILL, level, seed, split, "block", number))
+    places, marks = list(range(BLOCK)), [(place + rng.random()) / BLOCK for place in range(BLOCK)]
+    rng.shuffle(places)
+    rng.shuffle(marks)
+    slots = [Slot(novel=place < NEW_SHARE * BLOCK, truth=place % 2 == 0) for place in places]
+    return tuple(Deal(slot, mark) for slot, mark in zip(slots, marks, strict=True))
 
 
 def candidate(row: Level, split: str, seed: int, index: int, attempt: int, styles: Mapping[str, float]) -> Draw | None:
     """Return one draw, or None when it ran into something that may not be asked at this level."""
-    slot = _block(row.level, split, seed, index // BLOCK)[index % BLOCK]
+    deal = _block(row.level, split, seed, index // BLOCK)[index % BLOCK]
     rng = Random(derive_seed(SKILL, row.level, seed, split, index, attempt))
-    style = _pick_style(rng, styles)
-    problem = pose(rng, row, slot)
+    style = _pick_style(deal.style_mark, styles)
+    problem = pose(rng, row, deal.slot)
     if problem is None or not _fits_style(problem, row, style) or level_needed(problem, row) != row.level:
         return None
-    return Draw(problem, style, canonical_key(problem, row, style), rng)
+    return Draw(problem, style, canonical_key(problem, row, style), rng, deal.slot.novel)
 
 
-def _pick_style(rng: Random, styles: Mapping[str, float]) -> str:
-    mark = rng.random() * sum(styles.values())
+def _pick_style(mark: float, styles: Mapping[str, float]) -> str:
+    mark *= sum(styles.values())
     for name, weight in styles.items():
         mark -= weight
         if mark < 0:
@@ -71,12 +86,12 @@ def _fits_style(problem: Problem, row: Level, style: str) -> bool:
     return max(shown, 0 if problem.decimal else problem.answer) >> row.width == 0
 
 
-def _surface(draw: Draw, row: Level, novel: bool) -> tuple[Surface, list[str], str]:
+def _surface(draw: Draw, row: Level) -> tuple[Surface, list[str], str]:
     """Draw the symbol key, or none; return the surface, the key lines and the mode."""
     rng, mode = draw.rng, row.key_mode
     share = row.key_share
     if mode == "two":
-        mode, share = ("two", 1.0) if novel else ("full", (row.key_share - NEW_SHARE) / (1 - NEW_SHARE))
+        mode, share = ("two", 1.0) if draw.novel else ("full", (row.key_share - NEW_SHARE) / (1 - NEW_SHARE))
     elif row.level >= 29 and rng.random() < 0.3:
         mode = "two"
     if rng.random() >= share or draw.style in ("lsb", "fixed"):
@@ -85,9 +100,9 @@ def _surface(draw: Draw, row: Level, novel: bool) -> tuple[Surface, list[str], s
     return *draw_keys(rng, row, mode, draw.problem.ops(), extra), mode
 
 
-def write(draw: Draw, row: Level, split: str, novel: bool, repeat: bool) -> Item:
+def write(draw: Draw, row: Level, split: str, repeat: bool = False) -> Item:
     """Write a draw down as an item."""
-    surface, key_lines, mode = _surface(draw, row, novel)
+    surface, key_lines, mode = _surface(draw, row)
     surface.lsb, surface.padded = draw.style == "lsb", draw.style == "fixed"
     problem = draw.problem
     body = surface.body(problem)
@@ -97,7 +112,7 @@ def write(draw: Draw, row: Level, split: str, novel: bool, repeat: bool) -> Item
     return Item(
         id=f"{SKILL}-L{row.level}-{digest}", skill=SKILL, version=VERSION, level=row.level, split=split,
         user_prompt=text, assistant_response=response(problem, surface, body, draw.style), key=draw.key, tags=tags,
-        meta={"style": draw.style, "width": row.width, "ops": problem.ops(), "novel": novel},
+        meta={"style": draw.style, "width": row.width, "ops": problem.ops(), "novel": draw.novel},
     )  # fmt: skip
 
 
@@ -120,44 +135,73 @@ def styles_for(row: Level, asked: Mapping[str, float] | None) -> dict[str, float
     return kept
 
 
-def items(row: Level, split: Split, seed: int, styles: Mapping[str, float], avoid: frozenset[str]) -> Iterator[Item]:
-    """Yield items of one partition without end, none twice as long as the level's space allows.
+@dataclass(slots=True)
+class Stream:
+    """The items of one call: what is asked for, the keys given so far, and those never to give (the static eval set).
 
-    `avoid` are keys never to give (the static eval set). An item that repeats an earlier one is tagged "repeat".
+    `rest` is what is left of a finite level, listed once drawing finds next to nothing new; None before.
     """
-    part = "train" if split == "train" else "eval"
-    seen: set[str] = set()
-    index = 0
-    while True:
-        yield _item(row, split, part, seed, index, styles, seen, avoid)
-        index += 1
 
+    row: Level
+    split: Split
+    seed: int
+    styles: Mapping[str, float]
+    avoid: frozenset[str] = frozenset()
+    seen: set[str] = field(default_factory=set)
+    rest: list[Draw] | None = None
 
-def _item(
-    row: Level, split: Split, part: str, seed: int, index: int, styles: Mapping[str, float],
-    seen: set[str], avoid: frozenset[str],
-) -> Item:  # fmt: skip
-    duplicates = 0
-    for attempt in range(_MOST_ATTEMPTS):
-        found = candidate(row, split, seed, index, attempt, styles)
-        if found is None or split_of(SKILL, row.level, found.key) != part or found.key in avoid:
-            continue
-        repeat = found.key in seen
-        if repeat and duplicates < _PATIENCE:
+    def __iter__(self) -> Iterator[Item]:
+        """Yield items without end, none twice as long as the space allows; one that repeats is tagged "repeat"."""
+        return map(self.item, count())
+
+    def item(self, index: int) -> Item:
+        """Return the next item: the first attempt of this index that is in the partition and not given yet."""
+        duplicates = 0
+        for attempt in range(_MOST_ATTEMPTS):
+            if self.rest:
+                return self._give(self.rest.pop())
+            found = candidate(self.row, self.split, self.seed, index, attempt, self.styles)
+            if found is None or not self._belongs(found.key):
+                continue
+            if found.key not in self.seen or self.rest is not None:
+                return self._give(found)
             duplicates += 1
-            continue
-        seen.add(found.key)
-        novel = _block(row.level, split, seed, index // BLOCK)[index % BLOCK].novel
-        return write(found, row, split, novel, repeat)
-    raise BadInput(f"no {split} problem of level {row.level} found for {sorted(styles)}", hint="ask for more styles")
+            if duplicates == _PATIENCE and self.row.level in FINITE_LEVELS:
+                self.rest = self._left()
+        raise BadInput(
+            f"no {self.split} problem of level {self.row.level} found for {sorted(self.styles)}",
+            hint="ask for more answer styles",
+        )
+
+    def _belongs(self, key: str) -> bool:
+        part = "train" if self.split == "train" else "eval"
+        return key not in self.avoid and split_of(SKILL, self.row.level, key) == part
+
+    def _give(self, draw: Draw) -> Item:
+        repeat = draw.key in self.seen
+        self.seen.add(draw.key)
+        return write(draw, self.row, self.split, repeat)
+
+    def _left(self) -> list[Draw]:
+        """List what this call can still give, in an order drawn from its address."""
+        rng = Random(derive_seed(SKILL, self.row.level, self.seed, self.split, "rest"))
+        styles = [style for style, weight in self.styles.items() if weight]
+        pairs = [(problem, style) for style in styles for problem in every_problem(self.row.level)]
+        draws = [
+            Draw(problem, style, canonical_key(problem, self.row, style), rng, novel=True)
+            for problem, style in pairs
+            if _fits_style(problem, self.row, style)
+        ]
+        left = [draw for draw in draws if draw.key not in self.seen and self._belongs(draw.key)]
+        rng.shuffle(left)
+        return left
 
 
 @lru_cache(maxsize=64)
 def static_items(level: int) -> tuple[Item, ...]:
     """Return the five fixed eval items of a level, from the eval partition, in `brief` style, seeded by their address."""
     seed = derive_seed(SKILL, "static-eval", level)
-    stream = items(LEVELS[level], "eval", seed, {"brief": 1.0}, frozenset())
-    return tuple(next(stream) for _ in range(STATIC_COUNT))
+    return tuple(islice(Stream(LEVELS[level], "eval", seed, {"brief": 1.0}), STATIC_COUNT))
 
 
 @lru_cache(maxsize=64)

@@ -16,12 +16,12 @@ from typing import Any
 
 from realm.core.errors import BadInput
 from realm.guild.skills.bin import generator
+from realm.guild.skills.bin.generator import FINITE_LEVELS
 from realm.guild.skills.bin.levels import LEVELS, STYLES, Level
 from realm.guild.skills.bin.scorer import score_text
 from realm.guild.skills.bin.solver import OPERATIONS, solve_prompt
 from realm.guild.skills.types import SPLITS, Item, LevelInfo, Score, SkillInfo, Split
 
-FINITE_LEVELS = {1: 3052, 2: 45831}
 _DESCRIPTION = "Binary arithmetic in circled digits: ⓪ and ①, most significant first."
 _NO_STATIC: frozenset[str] = frozenset()
 
@@ -60,7 +60,7 @@ class BinSkill:
             raise BadInput(f"count is {count}", hint="a number from 0 up is needed")
         weights = generator.styles_for(row, styles)
         avoid = _NO_STATIC if split == "train" else generator.static_keys(level)
-        return list(islice(generator.items(row, split, seed, weights, avoid), count))
+        return list(islice(generator.Stream(row, split, seed, weights, avoid), count))
 
     def static_eval(self, level: int) -> list[Item]:
         """Return the five fixed eval items of a level; raises BadInput for an unknown level."""

@@ -12,8 +12,9 @@ from realm.guild.skills.bin.levels import Level
 from realm.guild.skills.bin.ops import OPS
 
 ZERO, ONE = "⓪", "①"
-# Single code points that are shown as pictures without a variation selector: animals, then food.
-SYMBOLS = tuple(chr(code) for start, end in ((0x1F400, 0x1F43F), (0x1F345, 0x1F36B)) for code in range(start, end))
+# Single code points that are shown as pictures without a variation selector: 20 animals, 20 foods. Few enough that a
+# small vocabulary can hold each as one token; a prompt needs at most 18.
+SYMBOLS = tuple(chr(code) for start in (0x1F40C, 0x1F345) for code in range(start, start + 20))
 _SIGNED = frozenset(name for name, op in OPS.items() if op.signed)
 _SHIFTS = frozenset(("shift_left", "shift_right"))
 _FIXED = frozenset(name for name, op in OPS.items() if op.fixed)
