@@ -99,14 +99,19 @@ def _insert(
     extra = meta.get("extra", {})
     label = meta.get("name") or path.name.removeprefix(f"{quest_id}.")
     state, priority = _STATES.get(folder, "queued"), folder if folder in PRIORITIES else extra.get("priority", "normal")
+    refused = meta.get("validation_errors") or []
+    if refused:
+        state = "rejected"
+    reason = "; ".join(refused) if state != "failed" else "rebuilt from the folder; why it failed is not in its sidecar"
     rows, now = int(meta.get("example_count") or 0), stamp(SYSTEM.now())
     done = round(rows * part[1].to_step / max(1, part[1].steps)) if part else 0
+    digest = "" if path.is_symlink() or not path.is_file() else sha256_file(path)
     with transaction(connection):
         connection.execute(
             "INSERT OR IGNORE INTO quests(id, name, file, sha256, size, state, priority, rows, rows_done, steps, tokens, skill,"
             " level, kind, generator, arrived_at, changed_at, checkpoint, reason) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (quest_id, label, path.name, sha256_file(path) if path.is_file() else "", path.lstat().st_size, state, priority,
+            (quest_id, label, path.name, digest, path.lstat().st_size, state, priority,
              rows, done, part[1].steps if part else None, extra.get("tokens"), extra.get("skill"), extra.get("level"),
              extra.get("kind", "dropped"), meta.get("generator_id"), meta.get("validated_at") or now, now,
-             part[0] if part else None, "" if state != "failed" else "rebuilt from the folder; the reason is not in its sidecar"),
+             part[0] if part else None, reason),
         )  # fmt: skip

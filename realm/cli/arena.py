@@ -70,10 +70,8 @@ def _empty_inbox() -> None:
 def evals() -> None:
     """Evaluate checkpoints as they are saved; the service that the weaver starts."""
     from realm.arena.evaluator import main
-    from realm.gate import Realm
 
-    paths = open_home()
-    main(paths, Realm(paths).hero_diet().styles)
+    main(open_home())
 
 
 def _order(action: str) -> click.Command:

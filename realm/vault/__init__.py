@@ -1,1 +1,1 @@
-
+"""The vault: what is stored, what it was when it was stored, and what stays."""

@@ -171,6 +171,10 @@ class Ledger:
         value = f"json_extract(record, '$.{metric}')"
         return next(iter(self._rows(f"AND {value} IS NOT NULL ORDER BY {value} {order}, step DESC LIMIT 1")), None)
 
+    def is_available(self) -> bool:
+        """Say whether the ledger can be asked; the local one always can."""
+        return True
+
     def summary(self) -> dict[str, Any]:
         """Return counts and extremes of the present checkpoints."""
         row = self._connection.execute(

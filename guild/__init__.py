@@ -1,0 +1,1 @@
+"""Short import names of a checkout for `realm.guild`."""

@@ -1,0 +1,72 @@
+"""The short script paths and imports of a checkout, as a table; every row is run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# script, arguments, what its output must contain
+SCRIPTS = [
+    ("weaver/weaver.py", ["--status"], "does not run"),
+    ("weaver/weaver.py", ["--dry-run"], "arena"),
+    ("core/training_queue.py", ["status"], "queued"),
+    ("core/training_queue.py", ["list"], "shown"),
+    ("core/training_controller.py", ["status"], "state"),
+    ("core/training_controller.py", ["pause"], "pause"),
+    ("core/training_controller.py", ["resume"], "resume"),
+    ("core/training_controller.py", ["stop"], "stop"),
+    ("core/training_controller.py", ["skip"], "skip"),
+    ("vault/server.py", ["--help"], "--port"),
+    ("tavern/server.py", ["--help"], "serve"),
+    ("safety/comprehensive_health_check.py", ["--help"], "agree"),
+]
+
+# imports, an expression over them, its expected value
+IMPORTS = [
+    ("from realm import Realm", "Realm().watchtower.pool.gaze().battle_state", "offline"),
+    ("from guild.skills import get_skill, get_trainer, list_skills", "'bin' in list_skills()", True),
+    ("from guild.skills import get_skill", "get_skill('bin').max_level", 30),
+    ("from guild.skills import get_skill", "get_skill('bin').icon", "\U0001f522"),
+    ("from guild.skills import get_skill", "get_skill('bin').color", "#F59E0B"),
+    ("from guild.skills import get_skill", "get_skill('bin').api_url", "http://127.0.0.1:8090"),
+    ("from core.hosts import get_service_url, get_host, is_trainer_local", "is_trainer_local()", True),
+    ("from core.hosts import get_service_url", "get_service_url('ledger')", "http://127.0.0.1:8767/api/ledger"),
+    ("from core.paths import get_base_dir", "str(get_base_dir())", None),
+    ("from core.checkpoint_ledger import extract_step", "extract_step('checkpoint-190000-20251127-1430')", 190000),
+    ("from core.checkpoint_ledger import get_ledger", "get_ledger().get_latest()", None),
+    ("from core.checkpoint_ledger import get_ledger_client", "get_ledger_client().is_available()", True),
+]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("REALM_")}
+    return {**clean, "REALM_HOME": str(tmp_path)}
+
+
+@pytest.mark.parametrize(("script", "arguments", "said"), SCRIPTS, ids=lambda value: str(value))
+def test_script(script: str, arguments: list[str], said: str, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+
+
+@pytest.mark.parametrize(("line", "expression", "expected"), IMPORTS, ids=lambda value: str(value)[:60])
+def test_import(line: str, expression: str, expected: object, environment: dict[str, str], tmp_path: Path) -> None:
+    wanted = str(tmp_path) if expression.startswith("str(get_base_dir") else expected
+    code = f"{line}\nfound = {expression}\nassert found == {wanted!r}, repr(found)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
