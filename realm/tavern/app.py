@@ -16,13 +16,11 @@ from realm.core.paths import Paths
 from realm.core.version import STATIC
 from realm.core.web import make_app
 from realm.tavern.feed import Feed
-from realm.tavern.oracle_client import OracleClient
+from realm.tavern.oracle_client import OracleClient, read_key
 from realm.tavern.oracle_proxy import oracle_routes
 from realm.tavern.pages import page_routes
 from realm.tavern.routes import view_routes
 from realm.watchtower import Watchtower
-
-UPLOAD_PATHS = ("/api/quests/upload",)
 
 
 def make_tavern(
@@ -30,7 +28,8 @@ def make_tavern(
     port: int,
     extra_routers: Sequence[APIRouter] = (),
     *,
-    tower: Watchtower,
+    watchtower: Watchtower,
+    upload_paths: Sequence[str] = (),
     clock: Clock = SYSTEM,
     read_hosts: Callable[[], Hosts] | None = None,
     oracle_transport: httpx.AsyncBaseTransport | None = None,
@@ -38,27 +37,29 @@ def make_tavern(
 ) -> FastAPI:
     """Build the Tavern.
 
-    `extra_routers` are the places' own routes (quest board, training control, ledger ...), `tower` is what is shown.
+    `extra_routers` are the places' own routes (quest board, training control, ledger ...), `upload_paths` those of them
+    that take raw bodies, `watchtower` is what is shown.
     The server that runs the app is to be kept as `app.state.server`: the streams end as soon as it is told to stop.
     """
-    feed = Feed(tower, stopping=lambda: _told_to_stop(app), clock=clock)
-    oracle = OracleClient(oracle_transport)
+    hosts = read_hosts or (lambda: Hosts.load(paths))
+    feed = Feed(watchtower, stopping=lambda: _told_to_stop(app), clock=clock)
+    oracle = OracleClient(lambda host_id: read_key(paths, host_id, hosts().local_id()), oracle_transport)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         feed.close()
         await oracle.close()
-        tower.close()
+        watchtower.close()
 
     routers = [
-        view_routes(tower, feed, clock),
-        oracle_routes(read_hosts or (lambda: Hosts.load(paths)), oracle, tower.digest_of),
+        view_routes(watchtower, feed, clock),
+        oracle_routes(hosts, oracle, watchtower.digest_of),
         *extra_routers,
         page_routes(static),
     ]
     app = make_app(
-        "tavern", routers, port=port, lifespan=lifespan, upload_paths=UPLOAD_PATHS,
+        "tavern", routers, port=port, lifespan=lifespan, upload_paths=upload_paths,
         health=lambda: {"listening_pages": feed.clients},
     )  # fmt: skip
     app.state.feed = feed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,16 @@ import httpx
 
 from realm.core.errors import BadInput, Conflict, NoSpace, RealmError, Refused, Unavailable, Unknown, unknown_name
 from realm.core.hosts import Hosts, moved_port
+from realm.core.paths import Paths
 
+# host id -> API key of its oracle, None when it needs none.
+Keys = Callable[[str], str | None]
 SERVICE = "inference"
 MOST_BYTES = 4 * 1024 * 1024
 STATUS_TIMEOUT = httpx.Timeout(connect=2.0, read=3.0, write=2.0, pool=2.0)
 LOAD_TIMEOUT = httpx.Timeout(connect=2.0, read=180.0, write=5.0, pool=2.0)
-CHAT_TIMEOUT = httpx.Timeout(connect=2.0, read=120.0, write=5.0, pool=2.0)
+# The oracle itself gives up waiting and generating after 120 s each.
+CHAT_TIMEOUT = httpx.Timeout(connect=2.0, read=250.0, write=5.0, pool=2.0)
 _BY_STATUS: dict[int, type[RealmError]] = {
     400: BadInput, 401: Refused, 403: Refused, 404: Unknown, 409: Conflict, 422: BadInput, 507: NoSpace,
 }  # fmt: skip
@@ -49,6 +54,17 @@ def oracle_hosts(hosts: Hosts) -> dict[str, OracleHost]:
     return found
 
 
+def read_key(paths: Paths, host_id: str, local_id: str) -> str | None:
+    """Return the API key for a host's oracle: this machine's own (REALM_ORACLE_TOKEN or run/oracle.token), another
+    host's from `run/oracle.<host>.token`; a key is never sent to another host than its own.
+    """
+    given = os.environ.get("REALM_ORACLE_TOKEN") if host_id == local_id else None
+    path = paths.run / ("oracle.token" if host_id == local_id else f"oracle.{host_id}.token")
+    if given is None and path.parent == paths.run and path.is_file():
+        return path.read_text(encoding="utf-8").strip() or None
+    return given
+
+
 def pick_host(hosts: Mapping[str, OracleHost], asked: str) -> OracleHost:
     """Return a host by its id; raises Unknown listing the ids."""
     if asked not in hosts:
@@ -57,9 +73,10 @@ def pick_host(hosts: Mapping[str, OracleHost], asked: str) -> OracleHost:
 
 
 class OracleClient:
-    """One HTTP client for all oracles; `transport` is for tests."""
+    """One HTTP client for all oracles; `keys` gives a host's API key, `transport` is for tests."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, keys: Keys = lambda _host: None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._keys = keys
         self._http = httpx.AsyncClient(
             transport=transport,
             follow_redirects=False,
@@ -68,17 +85,20 @@ class OracleClient:
             limits=httpx.Limits(max_connections=20, max_keepalive_connections=4),
         )
 
-    async def loaded(self, host: OracleHost) -> list[dict[str, Any]]:
-        """Return what a host has loaded: objects with step, model, model_path, weights_sha256, loaded_at."""
+    async def info(self, host: OracleHost) -> dict[str, Any]:
+        """Return a host's pool; `loaded` holds objects with step, model, model_path, weights_sha256, loaded_at."""
         answer = await self._ask(host, "GET", "/models/info", None, STATUS_TIMEOUT)
         models = answer.get("loaded")
-        if not isinstance(models, list) or not all(isinstance(one, dict) and _is_step(one.get("step")) for one in models):
+        if not isinstance(models, list) or not all(isinstance(one, dict) and is_step(one.get("step")) for one in models):
             raise Mismatch(f"the oracle on {host.id} lists its models in an unknown form")
-        return models
+        return answer
 
     async def load(self, host: OracleHost, step: int) -> dict[str, Any]:
-        """Ask a host to load a checkpoint and return its answer."""
-        return await self._ask(host, "POST", "/models/load", {"step": step}, LOAD_TIMEOUT)
+        """Ask a host to load a checkpoint and return its answer, which must confirm the step."""
+        answer = await self._ask(host, "POST", "/models/load", {"step": step}, LOAD_TIMEOUT)
+        if not is_step(answer.get("step")) or answer["step"] != step:
+            raise Mismatch(f"step {step} was to be loaded and {host.id} confirms step {answer.get('step')!r}")
+        return answer
 
     async def chat(self, host: OracleHost, message: str, step: int) -> dict[str, Any]:
         """Send a message to a loaded checkpoint and return the unverified answer."""
@@ -91,7 +111,10 @@ class OracleClient:
         self, host: OracleHost, method: str, path: str, body: dict[str, Any] | None, timeout: httpx.Timeout
     ) -> dict[str, Any]:
         try:
-            async with self._http.stream(method, host.url + path, json=body, timeout=timeout) as answer:
+            key = self._keys(host.id)
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            asked = self._http.stream(method, host.url + path, json=body, timeout=timeout, headers=headers)
+            async with asked as answer:
                 status, data = answer.status_code, await _capped(answer, host)
         except httpx.TimeoutException as error:
             raise Unavailable(f"the oracle on {host.id} did not answer in time", hint=f"{method} {path}") from error
@@ -105,7 +128,7 @@ class OracleClient:
         return found
 
 
-def _is_step(value: object) -> bool:
+def is_step(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -68,7 +68,7 @@ def confirmed(
             )
     if not all(isinstance(answer.get(name), str) for name in ("response", "model", "model_path")):
         raise Mismatch(f"{host} answered without response, model or model_path", hint="the answer is not shown")
-    return {"success": True, "host": host, **answer}
+    return {**answer, "success": True, "host": host}
 
 
 def oracle_routes(read_hosts: Callable[[], Hosts], client: OracleClient, digests: Digests) -> APIRouter:
@@ -88,8 +88,7 @@ def oracle_routes(read_hosts: Callable[[], Hosts], client: OracleClient, digests
 
         async def load() -> dict[str, Any]:
             host = pick_host(oracle_hosts(read_hosts()), asked.host)
-            answer = await client.load(host, asked.step)
-            return {"success": True, "host": host.id, "step": asked.step, **answer}
+            return {**await client.load(host, asked.step), "success": True, "host": host.id}
 
         return await _answer(load)
 
@@ -99,7 +98,7 @@ def oracle_routes(read_hosts: Callable[[], Hosts], client: OracleClient, digests
 
         async def chat() -> dict[str, Any]:
             host = pick_host(oracle_hosts(read_hosts()), asked.host)
-            model = find_loaded(await client.loaded(host), asked.step, host.id)
+            model = find_loaded((await client.info(host))["loaded"], asked.step, host.id)
             answer = await client.chat(host, asked.message, asked.step)
             ledger_sha = await asyncio.to_thread(digests, asked.step)
             return confirmed(answer, asked.step, host.id, model.get("weights_sha256"), ledger_sha)
@@ -118,11 +117,12 @@ async def _answer(work: Callable[[], Awaitable[dict[str, Any]]]) -> Response:
 
 async def _state(client: OracleClient, host: OracleHost) -> dict[str, Any]:
     try:
-        loaded = await client.loaded(host)
+        info = await client.info(host)
     except RealmError as error:
         why = str(error)
         return {
             "name": host.name, "state": "unreachable", "reason": why,
             "loaded_models": [], "model_count": None, "model_count_reason": why,
         }  # fmt: skip
-    return {"name": host.name, "state": "up", "reason": "", "loaded_models": loaded, "model_count": len(loaded)}
+    loaded = info.pop("loaded")
+    return {**info, "name": host.name, "state": "up", "reason": "", "loaded_models": loaded, "model_count": len(loaded)}
