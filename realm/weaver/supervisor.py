@@ -153,7 +153,8 @@ class Supervisor:
             if life.state is was.state:
                 continue
             log.info("%s: %s -> %s %s", name, was.state, life.state, life.reason)
-            if life.state in STATES_SAID:
+            # A crash loop is said once; each further try is in the log.
+            if life.state in STATES_SAID and (life.state is State.FALLEN or life.reason != was.reason):
                 self._say(f"{name} {STATES_SAID[life.state]}: {life.reason}")
         for action in actions:
             if isinstance(action, Tell) and action.kind in ("service.up", "service.mended"):
