@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Sets up everything the tests need on a fresh machine, checks the sources and runs all tests. Flags go to pytest.
+set -euo pipefail
+# shellcheck source=scripts/lib_setup.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib_setup.sh"
+
+# Tests make their own homes; a realm that is being played on this machine is neither seen nor touched.
+unset REALM_HOME REALM_PORT_BASE REALM_SEED REALM_INSTANCE REALM_TRACE_EXAMPLES
+
+ensure_chromium() {
+    if command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1; then return; fi
+    command -v apt-get >/dev/null 2>&1 ||
+        fail "the browser tests need Chromium" "install chromium with this system's package manager"
+    local as_root=()
+    if [[ "$(id -u)" != 0 ]]; then as_root=(sudo); fi
+    say "installing chromium for the browser tests"
+    "${as_root[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends chromium >/dev/null
+}
+
+ensure_chromium
+setup_python training dev
+setup_web
+cd "$ROOT"
+
+say "web: types, lint, unit tests"
+ensure_node
+(cd web && PATH="$NODE_BIN:$PATH" npm run --silent check)
+
+BIN="$VENV/bin"
+say "ruff"
+"$BIN/ruff" check .
+say "mypy"
+"$BIN/mypy"
+say "import-linter"
+"$BIN/lint-imports"
+
+say "tests"
+exec "$BIN/python" -m pytest "$@"
