@@ -29,7 +29,8 @@ find_python() {
             printf '%s\n' "$path"
             return
         fi
-        seen+=("$name is $("$path" --version 2>&1 | head -n 1)")
+        # A shim of a version switcher fails here; its message is what was found.
+        seen+=("$name is $("$path" --version 2>&1 | head -n 1 || true)")
     done
     fail "Python 3.11 or newer (up to 3.14) is needed" "${seen[@]:-found no python at all}" \
         "install one, or name it: REALM_PYTHON=/path/to/python3.12 $0"
@@ -170,9 +171,14 @@ source_id() {
         -e 'import { buildId } from "./scripts/sources.mjs"; console.log(buildId())')
 }
 
+build_web() (
+    cd -- "$ROOT/web" || exit 1
+    PATH="$NODE_BIN:$PATH" npm ci --no-audit --no-fund --loglevel=error && PATH="$NODE_BIN:$PATH" npm run build
+)
+
 # Builds the web app when its sources changed; needs .venv.
 setup_web() {
-    local key stamp="$VENV/.realm-web" wanted
+    local key stamp="$VENV/.realm-web" wanted log
     if [[ ! -d "$ROOT/web" ]]; then return; fi
     key="$(web_key)"
     if [[ -f "$ROOT/realm/tavern/static/build.json" && -f "$stamp" && "$(<"$stamp")" == "$key" ]]; then return; fi
@@ -180,11 +186,11 @@ setup_web() {
     wanted="$(source_id)" || fail "the web app's sources cannot be read by $("$NODE_BIN/node" --version)"
     if [[ "$(built_id)" != "$wanted" ]]; then
         say "building the web app"
-        (
-            cd -- "$ROOT/web"
-            export PATH="$NODE_BIN:$PATH"
-            npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
-        ) || fail "the web app could not be built" "the message is above; try: cd web && npm ci && npm run build"
+        log="$VENV/web-build.log"
+        if ! build_web >"$log" 2>&1; then
+            tail -n 30 -- "$log" >&2
+            fail "the web app could not be built" "the end of $log is above"
+        fi
         [[ "$(built_id)" == "$wanted" ]] || fail "the built web app does not match its sources" "did they change while it was built?"
     fi
     printf '%s' "$key" >"$stamp"
