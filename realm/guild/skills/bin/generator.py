@@ -25,7 +25,7 @@ BLOCK = 20  # novelty and truth are dealt exactly within each block of items
 STATIC_COUNT = 5
 FINITE_LEVELS = {1: 3052, 2: 45831}  # level -> number of distinct problems, counted (see skill.py)
 _MOST_ATTEMPTS = 4000  # of one item: far beyond what split and level need (about 40)
-_PATIENCE = 60  # duplicates drawn in a row before a finite level is listed and what is left of it dealt out
+_PATIENCE = {1: 8, 2: 60}  # duplicates drawn in a row before a finite level is listed and what is left is dealt out
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,15 @@ def candidate(row: Level, split: str, seed: int, index: int, attempt: int, style
     """Return one draw, or None when it ran into something that may not be asked at this level."""
     deal = _block(row.level, split, seed, index // BLOCK)[index % BLOCK]
     rng = Random(derive_seed(SKILL, row.level, seed, split, index, attempt))
-    style = _pick_style(deal.style_mark, styles)
+    style = _pick_style(deal, styles)
     problem = pose(rng, row, deal.slot)
     if problem is None or not _fits_style(problem, row, style) or level_needed(problem, row) != row.level:
         return None
     return Draw(problem, style, canonical_key(problem, row, style), rng, deal.slot.novel)
 
 
-def _pick_style(mark: float, styles: Mapping[str, float]) -> str:
-    mark *= sum(styles.values())
+def _pick_style(deal: Deal, styles: Mapping[str, float]) -> str:
+    mark = deal.style_mark * sum(styles.values())
     for name, weight in styles.items():
         mark -= weight
         if mark < 0:
@@ -135,11 +135,21 @@ def styles_for(row: Level, asked: Mapping[str, float] | None) -> dict[str, float
     return kept
 
 
+@lru_cache(maxsize=8)
+def _listed(level: int, style: str, part: str) -> tuple[tuple[Problem, str], ...]:
+    """List one partition of a finite level in one style, as (problem, key)."""
+    row = LEVELS[level]
+    fitting = [problem for problem in every_problem(level) if _fits_style(problem, row, style)]
+    pairs = [(problem, canonical_key(problem, row, style)) for problem in fitting]
+    return tuple((problem, key) for problem, key in pairs if split_of(SKILL, level, key) == part)
+
+
 @dataclass(slots=True)
 class Stream:
     """The items of one call: what is asked for, the keys given so far, and those never to give (the static eval set).
 
-    `rest` is what is left of a finite level, listed once drawing finds next to nothing new; None before.
+    `rest` is what is left of a finite level in a style, listed once drawing finds next to nothing new in it. When that
+    is given out too, items repeat: the mix of styles asked for is kept.
     """
 
     row: Level
@@ -148,7 +158,7 @@ class Stream:
     styles: Mapping[str, float]
     avoid: frozenset[str] = frozenset()
     seen: set[str] = field(default_factory=set)
-    rest: list[Draw] | None = None
+    rest: dict[str, list[Draw]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Item]:
         """Yield items without end, none twice as long as the space allows; one that repeats is tagged "repeat"."""
@@ -157,17 +167,18 @@ class Stream:
     def item(self, index: int) -> Item:
         """Return the next item: the first attempt of this index that is in the partition and not given yet."""
         duplicates = 0
+        style = _pick_style(_block(self.row.level, self.split, self.seed, index // BLOCK)[index % BLOCK], self.styles)
         for attempt in range(_MOST_ATTEMPTS):
-            if self.rest:
-                return self._give(self.rest.pop())
+            if self.rest.get(style):
+                return self._give(self.rest[style].pop())
             found = candidate(self.row, self.split, self.seed, index, attempt, self.styles)
             if found is None or not self._belongs(found.key):
                 continue
-            if found.key not in self.seen or self.rest is not None:
+            if found.key not in self.seen or style in self.rest:
                 return self._give(found)
             duplicates += 1
-            if duplicates == _PATIENCE and self.row.level in FINITE_LEVELS:
-                self.rest = self._left()
+            if duplicates == _PATIENCE.get(self.row.level):
+                self.rest[style] = self._left(style)
         raise BadInput(
             f"no {self.split} problem of level {self.row.level} found for {sorted(self.styles)}",
             hint="ask for more answer styles",
@@ -182,17 +193,13 @@ class Stream:
         self.seen.add(draw.key)
         return write(draw, self.row, self.split, repeat)
 
-    def _left(self) -> list[Draw]:
-        """List what this call can still give, in an order drawn from its address."""
-        rng = Random(derive_seed(SKILL, self.row.level, self.seed, self.split, "rest"))
-        styles = [style for style, weight in self.styles.items() if weight]
-        pairs = [(problem, style) for style in styles for problem in every_problem(self.row.level)]
-        draws = [
-            Draw(problem, style, canonical_key(problem, self.row, style), rng, novel=True)
-            for problem, style in pairs
-            if _fits_style(problem, self.row, style)
-        ]
-        left = [draw for draw in draws if draw.key not in self.seen and self._belongs(draw.key)]
+    def _left(self, style: str) -> list[Draw]:
+        """List what this call can still give in a style, in an order drawn from its address."""
+        rng = Random(derive_seed(SKILL, self.row.level, self.seed, self.split, "rest", style))
+        part = "train" if self.split == "train" else "eval"
+        given = self.seen | self.avoid
+        fresh = [pair for pair in _listed(self.row.level, style, part) if pair[1] not in given]
+        left = [Draw(problem, style, key, rng, novel=True) for problem, key in fresh]
         rng.shuffle(left)
         return left
 

@@ -1,0 +1,87 @@
+"""Problems a second of one core's time, for every level of a built-in skill: generated, generated for eval, scored.
+
+Processor time is counted, not the clock on the wall, so that a busy machine shows the same numbers.
+`peer` is the floor this project promises (5,000 generated problems a second), `theirs` that number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+from realm.core.version import version
+from realm.guild.skills.bin.solver import solve_prompt
+from realm.guild.skills.server import builtin_skill
+from realm.guild.skills.types import Item, Skill
+
+FLOOR = 5000
+
+
+def rate(work: Callable[[], object], count: int, rounds: int) -> float:
+    """Return the median of `count` things a second over some rounds."""
+    rates = []
+    for _ in range(rounds):
+        started = process_time()
+        work()
+        rates.append(count / (process_time() - started))
+    return statistics.median(rates)
+
+
+def row(work: str, ours: float, rounds: int, floor: int | None) -> dict[str, Any]:
+    ratio = round(ours / floor, 2) if floor else None
+    return {"work": work, "peer": "floor" if floor else None, "ours": round(ours), "theirs": floor, "ratio": ratio,
+            "unit": "problems/s", "rounds": rounds}  # fmt: skip
+
+
+def score_all(skill: Skill, items: Sequence[Item]) -> None:
+    for item in items:
+        # The prompt cache would hide the cost of reading a prompt for the first time.
+        solve_prompt.cache_clear()
+        skill.score(item, item.assistant_response)
+
+
+def measure(skill: Skill, level: int, count: int, rounds: int) -> list[dict[str, Any]]:
+    """Return the rows of one level: generate (train, the table's styles), generate (eval), score."""
+    items = skill.generate(level, count, seed=1)
+    name = f"{skill.info.id} L{level}"
+    few = max(50, count // 10)
+    return [
+        row(f"{name} generate", rate(lambda: skill.generate(level, count, seed=1), count, rounds), rounds, FLOOR),
+        row(f"{name} generate eval", rate(lambda: skill.generate(level, few, 1, "eval"), few, rounds), rounds, None),
+        row(f"{name} score", rate(lambda: score_all(skill, items), count, rounds), rounds, None),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer problems and rounds")
+    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--skill", default="bin", help="a built-in skill (default bin)")
+    chosen = parser.parse_args()
+    skill = builtin_skill(chosen.skill)
+    count, rounds = (300, 1) if chosen.quick else (1000, 5)
+    rows: list[dict[str, Any]] = []
+    for info in skill.info.levels:
+        found = measure(skill, info.level, count, rounds)
+        rows += found
+        print(f"L{info.level:<3}" + "".join(f"{r['work'].split(' ', 2)[2]:>16} {r['ours']:>7,}/s" for r in found))
+    machine = {"platform": platform.platform(), "processor": platform.processor() or platform.machine()}
+    versions = {"python": platform.python_version(), "realm": version(), chosen.skill: skill.info.version}
+    result = {"machine": machine, "versions": versions, "rows": rows}
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+    slow = [r["work"] for r in rows if r["ratio"] is not None and r["ratio"] < 1]
+    if slow:
+        print("below the floor:", ", ".join(slow), file=sys.stderr)
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
