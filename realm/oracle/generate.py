@@ -280,8 +280,10 @@ class _Chooser:
 
     def pick(self, logits: torch.Tensor, rows: Sequence[int], text: Callable[[int], list[int] | None]) -> list[int]:
         """Return one token per row of `logits`; `rows` are their numbers in the batch, `text` gives a live row's ids."""
+        best = logits.max(-1)
+        if not bool(torch.isfinite(best.values).all()):
+            raise Corrupt("the model's logits are not finite", hint="this checkpoint cannot answer; choose another step")
         if self._sampling.greedy:
-            best = logits.max(-1)
             close = (logits >= best.values[:, None] - TIE).sum(-1) > 1
             tokens: list[int] = best.indices.tolist()
             for place in close.nonzero()[:, 0].tolist():

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 from realm.core.clock import SYSTEM, parse_stamp
 from realm.core.errors import BadInput, RealmError, error_body
@@ -104,7 +105,7 @@ def openai_routes(oracle: Oracle) -> APIRouter:
             return reply.answers[0], facts
 
         if body.stream:
-            return StreamingResponse(_stream(_Feed(run), {**head, "model": body.model}), media_type="text/event-stream")
+            return _Events(_Feed(run), {**head, "model": body.model})
         answer, facts = run(None, lambda: False)
         message = {"role": "assistant", "content": answer.text}
         choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
@@ -155,25 +156,35 @@ class _Feed:
         yield item
 
 
+class _Events(StreamingResponse):
+    """Server-sent events of a feed; a closed connection ends the generation at its next token."""
+
+    def __init__(self, feed: _Feed, head: dict[str, Any]) -> None:
+        super().__init__(_stream(feed, head), media_type="text/event-stream")
+        self._feed = feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._feed.gone.set()
+
+
 def _stream(feed: _Feed, head: dict[str, Any]) -> Iterator[str]:
-    """Yield server-sent events; a closed connection ends the generation."""
     sent = ""
-    try:
-        yield _chunk(head, {"role": "assistant", "content": ""}, None)
-        for item in feed.items():
-            if isinstance(item, RealmError):
-                yield f"data: {json.dumps(error_body(item))}\n\n"
-                return
-            # A character of several bytes shows as U+FFFD until its last token is there.
-            text = item.text if isinstance(item, Answer) else item.rstrip("\ufffd")
-            if text.startswith(sent) and text != sent:
-                yield _chunk(head, {"content": text[len(sent) :]}, None)
-                sent = text
-            if isinstance(item, Answer):
-                yield _chunk(head, {}, item.finish_reason)
-                yield "data: [DONE]\n\n"
-    finally:
-        feed.gone.set()
+    yield _chunk(head, {"role": "assistant", "content": ""}, None)
+    for item in feed.items():
+        if isinstance(item, RealmError):
+            yield f"data: {json.dumps(error_body(item))}\n\n"
+            return
+        # A character of several bytes shows as U+FFFD until its last token is there.
+        text = item.text if isinstance(item, Answer) else item.rstrip("\ufffd")
+        if text.startswith(sent) and text != sent:
+            yield _chunk(head, {"content": text[len(sent) :]}, None)
+            sent = text
+        if isinstance(item, Answer):
+            yield _chunk(head, {}, item.finish_reason)
+            yield "data: [DONE]\n\n"
 
 
 def _chunk(head: dict[str, Any], delta: dict[str, str], finish: str | None) -> str:

@@ -133,3 +133,57 @@ def test_bytes_that_are_no_model_are_corrupt(home: Home) -> None:
     home.add(4, change=lambda folder: (folder / "config.json").write_text('{"model_type": "qwen3"}'))
     with pytest.raises(Corrupt, match=r"config\.json"):
         open_mind(read_verified(find_source(home.paths, 4)))
+
+
+@pytest.mark.slow
+def test_any_causal_model_with_a_chatml_tokenizer_can_be_loaded(home: Home) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from realm.oracle.mind import open_mind
+
+    def become_gpt2(folder: Path) -> None:
+        size = json.loads((folder / "config.json").read_text())["vocab_size"]
+        config = GPT2Config(vocab_size=size, n_positions=128, n_embd=32, n_layer=2, n_head=2, bos_token_id=None, eos_token_id=2)
+        torch.manual_seed(1)
+        weights = GPT2LMHeadModel(config).state_dict()
+        del weights["lm_head.weight"]
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors")
+        (folder / "config.json").write_text(config.to_json_string())
+
+    home.add(8, change=become_gpt2)
+    mind = open_mind(read_verified(find_source(home.paths, 8)))
+    rows = [[{"role": "user", "content": text}] for text in ("add", "a longer message")]
+    together = mind.answer(rows, max_new_tokens=5)
+    assert together == [mind.answer([row], max_new_tokens=5)[0] for row in rows]
+    assert mind.nbytes > 100_000
+
+    def lose_a_weight(folder: Path) -> None:
+        become_gpt2(folder)
+        from safetensors.torch import load_file
+
+        weights = load_file(folder / "model.safetensors")
+        del weights["transformer.h.1.ln_1.weight"]
+        save_file(weights, folder / "model.safetensors")
+
+    home.add(9, change=lose_a_weight)
+    with pytest.raises(Corrupt, match="ln_1"):
+        open_mind(read_verified(find_source(home.paths, 9)))
+
+
+def test_half_precision_weights_are_computed_in_fp32_on_a_processor(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from realm.oracle.mind import open_mind
+
+    def halve(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        save_file({name: weight.to(torch.bfloat16) for name, weight in weights.items()}, folder / "model.safetensors")
+
+    monkeypatch.setenv("REALM_ORACLE_DEVICE", "cpu")
+    folder = home.add(6, change=halve)
+    mind = open_mind(read_verified(find_source(home.paths, 6)))
+    assert mind.nbytes == pytest.approx(2 * (folder / "model.safetensors").stat().st_size, rel=0.05)
+    assert mind.answer([[{"role": "user", "content": "add"}]], max_new_tokens=3)[0].tokens <= 3

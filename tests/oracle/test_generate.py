@@ -173,3 +173,13 @@ def test_missing_and_left_over_weights_are_corrupt(hero_files: Path) -> None:
         PlainDecoder(config, load(data) | {"extra": torch.ones(1)}, "cpu", torch.float32)
     with pytest.raises(Corrupt, match="shape"):
         PlainDecoder({**config, "vocab_size": 3}, load(data), "cpu", torch.float32)
+
+
+def test_weights_that_are_not_finite_give_an_error_and_no_answer(hero_files: Path, prompts: list[list[int]]) -> None:
+    config = json.loads((hero_files / "config.json").read_text())
+    weights = load((hero_files / "model.safetensors").read_bytes())
+    weights["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
+    broken = PlainDecoder(config, weights, "cpu", torch.float32)
+    for sampling in (Sampling(), Sampling(1.0, 0.9, 1)):
+        with pytest.raises(Corrupt, match="not finite"):
+            generate(broken, prompts, max_new_tokens=2, stop_ids=frozenset(), sampling=sampling)

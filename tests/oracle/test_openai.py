@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from realm.core.errors import Unavailable
+from realm.oracle.openai import _Events, _Feed
 from tests.oracle.conftest import PROBLEMS, Home
 from tests.oracle.test_server import client_of, error_of
 
@@ -82,3 +85,26 @@ def test_a_failure_of_our_own_ends_a_stream_with_an_error(home: Home) -> None:
     with client_of(home, fail) as client:
         client.post("/models/load", json={"step": 0})
         assert "ZeroDivisionError" in error_of(ask(client, model="tiny", stream=True), 500)
+
+
+def test_a_closed_connection_ends_the_generation() -> None:
+    ended = threading.Event()
+
+    def run(on_text: Any, cancelled: Any) -> Any:
+        text = ""
+        while not cancelled():
+            text += "a"
+            on_text(text)
+            ended.wait(0.001)
+        ended.set()
+        raise Unavailable("the client went away")
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Any) -> None:
+        pass
+
+    events = _Events(_Feed(run), {})
+    asyncio.run(events({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send))
+    assert ended.wait(10)
