@@ -72,7 +72,7 @@ def test_no_two_levels_share_a_prompt() -> None:
     """So an eval problem of one level can not be a training problem of another."""
     owner: dict[str, int] = {}
     for level in LEVELS:
-        for item in SKILL.generate(level, 150, 6, styles={"brief": 1}) + SKILL.generate(level, 15, 6, "eval"):
+        for item in SKILL.generate(level, 100, 6, styles={"brief": 1}) + SKILL.generate(level, 10, 6, "eval"):
             if not any(tag.startswith("key-") for tag in item.tags):
                 assert owner.setdefault(item.user_prompt, level) == level
 
