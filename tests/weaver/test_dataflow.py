@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from flow_fakes import DIET, CountingSkill, Flow
+
+from realm.core.daemon import single_instance
+from realm.core.errors import BadInput, Conflict, Corrupt, Unavailable
+from realm.guild.curriculum import preview
+from realm.guild.schedule import apply_preset, load_schedule, save_schedule
+from realm.guild.skills.split import split_of
+from realm.guild.standing import read_state
+from realm.weaver.dataflow import main, run_seed
+
+
+def both() -> dict[str, CountingSkill]:
+    return {"bin": CountingSkill("bin", 30), "sy": CountingSkill("sy", 50)}
+
+
+def test_the_board_is_filled_to_the_wanted_number_and_not_beyond(tmp_path: Path) -> None:
+    home = Flow(tmp_path)
+    assert home.work() == 2
+    for _ in range(20):
+        assert home.work() == 0
+    assert home.waiting() == 2
+    home.finish_oldest()
+    assert home.work() == 1
+    assert home.waiting() == 2
+    assert home.sweeps > 20
+
+
+def test_a_quest_is_what_the_decision_says(tmp_path: Path) -> None:
+    home = Flow(tmp_path)
+    home.work()
+    made, row = home.board.submitted[0], home.facts.execute("SELECT * FROM decisions ORDER BY seq").fetchone()
+    plan = json.loads(row["plan"])
+    assert (row["quest"], row["skill"], row["level"], row["rows"]) == (made["id"], "bin", 1, len(made["rows"]))
+    assert made["name"] == "train_bin_level1_30_20260101_000000.jsonl"
+    assert (made["generator"], made["version"], made["params"]["decision"]) == ("skill:bin", "2.1.0", row["seq"])
+    by_level = {str(level): 0 for level in (1, 2, 3)}
+    for entry in made["rows"]:
+        by_level[str(entry["metadata"]["level"])] += 1
+    assert by_level == plan["counts"]
+    assert [entry["metadata"]["level"] for entry in made["rows"]] != sorted(e["metadata"]["level"] for e in made["rows"])
+    assert all(split_of("bin", e["metadata"]["level"], e["metadata"]["key"]) == "train" for e in made["rows"])
+    assert home.kinds() == ["data.generating", "data.generated"] * 2
+
+
+def test_same_seed_same_rows_other_seed_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REALM_SEED", raising=False)
+    homes = [Flow(tmp_path / name) for name in ("a", "b")]
+    monkeypatch.setenv("REALM_SEED", "17")
+    homes.append(Flow(tmp_path / "c"))
+    for home in homes:
+        home.work()
+    first, second, other = ([made["rows"] for made in home.board.submitted] for home in homes)
+    assert first == second
+    assert first != other
+    assert first[0] != first[1][: len(first[0])]
+    monkeypatch.setenv("REALM_SEED", "seventeen")
+    with pytest.raises(BadInput, match="seventeen"):
+        run_seed(DIET)
+
+
+def test_changing_the_preset_changes_the_next_quest(tmp_path: Path) -> None:
+    home = Flow(tmp_path, both())
+    schedule = load_schedule(home.paths)
+    for preset, skill in (("sy_only", "sy"), ("bin_only", "bin"), ("sy_focus", "sy")):
+        save_schedule(home.paths, apply_preset(schedule, preset, ["bin", "sy"]))
+        home.work()
+        home.finish_oldest()
+        home.work()
+        assert home.board.submitted[-1]["skill"] == skill
+
+
+def test_a_hundred_previews_change_nothing(tmp_path: Path) -> None:
+    home = Flow(tmp_path, both())
+    save_schedule(home.paths, apply_preset(load_schedule(home.paths), "bin_heavy", ["bin", "sy"]))
+    home.work()
+    home.finish_oldest()
+    levels = {name: skill.max_level for name, skill in home.skills.items()}
+    before = home.dump()
+    told = [
+        preview(read_state(home.facts, levels, DIET), load_schedule(home.paths), 5, 5)[0] for _ in range(100)
+    ]
+    assert home.dump() == before
+    home.work()
+    assert len(set(map(str, told))) == 1
+    assert home.board.submitted[-1]["skill"] == told[0].skill
+    assert len(home.board.submitted[-1]["rows"]) == told[0].rows
+
+
+def test_equal_sharing_counts_tokens_really_trained(tmp_path: Path) -> None:
+    home = Flow(tmp_path, both())
+    save_schedule(home.paths, apply_preset(load_schedule(home.paths), "balanced", ["bin", "sy"]))
+    for _ in range(12):
+        home.work()
+        home.finish_oldest()
+    skills = [made["skill"] for made in home.board.submitted[2:]]
+    assert skills.count("bin") == pytest.approx(skills.count("sy"), abs=1)
+    # The player deletes a quest of bin before a row of it was trained: bin is owed that much again.
+    home.facts.execute(
+        "UPDATE quests SET state = 'deleted', rows_done = 0 WHERE id IN"
+        " (SELECT id FROM quests WHERE skill = 'bin' ORDER BY id DESC LIMIT 3)"
+    )
+    made_before = len(home.board.submitted)
+    for _ in range(7):
+        home.work()
+        home.finish_oldest()
+    assert [made["skill"] for made in home.board.submitted[made_before:]][:3] == ["bin", "bin", "bin"]
+    rows = dict(
+        home.facts.execute("SELECT skill, sum(rows) FROM quests WHERE state <> 'deleted' GROUP BY skill").fetchall()
+    )
+    assert rows["bin"] == pytest.approx(rows["sy"], abs=200)
+
+
+def test_rows_follow_the_measured_speed(tmp_path: Path) -> None:
+    home = Flow(tmp_path)
+    home.status(rows_per_s=5.0)
+    home.work()
+    assert [len(made["rows"]) for made in home.board.submitted] == [20, 40]
+    home.status(rows_per_s=None)  # between two quests nothing is measured: the last speed holds
+    home.finish_oldest()
+    home.work()
+    assert len(home.board.submitted[-1]["rows"]) == 100
+
+
+@pytest.mark.parametrize("error", [Unavailable("connection refused"), Corrupt("a sample of level 9")])
+def test_a_skill_server_that_is_down_or_lies_makes_nothing_half(tmp_path: Path, error: Exception) -> None:
+    home = Flow(tmp_path)
+    home.skills["bin"].down = error
+    for _ in range(120):
+        assert home.flow.tick() > 0
+        home.clock.advance(0.5)
+    assert home.waiting() == 0
+    assert home.board.submitted == []
+    assert home.kinds() == ["data.generating"]
+    assert 5 <= len(home.skills["bin"].asked) <= 15
+    shown = json.loads((home.paths.status / "dataflow.json").read_text())
+    assert shown["state"] == "error"
+    assert str(error) in shown["reason"]
+    assert home.sweeps == 120
+    home.skills["bin"].down = None
+    home.clock.advance(10)
+    home.work()
+    assert home.waiting() == 2
+    assert home.kinds() == ["data.generating", "data.generated"] * 2
+    assert json.loads((home.paths.status / "dataflow.json").read_text())["state"] == "waiting"
+
+
+def test_an_open_decision_is_taken_up_unless_the_schedule_changed(tmp_path: Path) -> None:
+    home = Flow(tmp_path, both())
+    home.skills["bin"].down = Unavailable("down")
+    home.flow.tick()
+    save_schedule(home.paths, apply_preset(load_schedule(home.paths), "sy_only", ["bin", "sy"]))
+    home.clock.advance(10)
+    home.work()
+    rows = home.facts.execute("SELECT skill, quest IS NULL AS open FROM decisions ORDER BY seq").fetchall()
+    assert [tuple(row) for row in rows] == [("bin", 1), ("sy", 0), ("sy", 0)]
+
+
+def test_a_crash_after_the_hand_over_makes_no_second_quest(tmp_path: Path) -> None:
+    home = Flow(tmp_path)
+    home.board.die_after_hand_over = True
+    with pytest.raises(KeyboardInterrupt):
+        home.flow.tick()
+    assert home.waiting() == 1
+    home.board.die_after_hand_over = False
+    home.start()
+    home.work()
+    assert home.waiting() == 2
+    rows = home.facts.execute("SELECT quest FROM decisions ORDER BY seq").fetchall()
+    assert [row["quest"] for row in rows] == [made["id"] for made in home.board.submitted]
+    assert home.board.submitted[0]["rows"] != home.board.submitted[1]["rows"]
+    assert home.kinds() == ["data.generating", "data.generated"] * 2
+
+
+def test_nothing_is_generated_when_stopped_or_asked_to_take_in_only(tmp_path: Path) -> None:
+    home = Flow(tmp_path / "a")
+    (home.paths.control / ".stop").touch()
+    home.work()
+    assert (home.waiting(), home.sweeps) == (0, 1)
+    (home.paths.control / ".stop").unlink()
+    home.work()
+    assert home.waiting() == 2
+    only = Flow(tmp_path / "b", intake_only=True)
+    only.work()
+    assert (only.waiting(), only.sweeps) == (0, 1)
+
+
+def test_a_broken_schedule_is_shown_and_generates_nothing(tmp_path: Path) -> None:
+    home = Flow(tmp_path)
+    home.paths.schedule.write_text("strategy: fastest\nskills: {bin: {}}")
+    home.work()
+    shown = json.loads((home.paths.status / "dataflow.json").read_text())
+    assert (shown["state"], home.waiting()) == ("error", 0)
+    assert "strategy" in shown["reason"]
+    home.paths.schedule.write_text("strategy: equal\nskills: {go: {}}")
+    home.clock.advance(10)
+    home.work()
+    assert "'go'" in json.loads((home.paths.status / "dataflow.json").read_text())["reason"]
+
+
+def test_long_quests_are_asked_in_portions_with_their_own_seeds(tmp_path: Path) -> None:
+    diet = type(DIET)(DIET.styles, DIET.level_mix, min_rows=5000, max_rows=5000)
+    home = Flow(tmp_path, diet=diet)
+    home.flow.tick()
+    asked = home.skills["bin"].asked
+    assert all(count <= 1000 for _, count, _, _ in asked)
+    assert sum(count for _, count, _, _ in asked) == 5000
+    assert len({seed for _, _, seed, _ in asked}) == len(asked)
+    keys = [row["metadata"]["key"] for row in home.board.submitted[0]["rows"]]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_second_data_flow_refuses(tmp_path: Path) -> None:
+    home = Flow(tmp_path)
+    with single_instance(home.paths, "dataflow"), pytest.raises(Conflict, match="already runs"):
+        main(home.paths, DIET)
