@@ -97,6 +97,8 @@ class Supervisor:
     def begin(self) -> None:
         """Start every service, in the order of the table, without waiting in between."""
         self._record.forget_others(set(self._services))
+        # What an earlier weaver left is no longer true.
+        self._record.write(self.lives.values())
         for name in self.lives:
             self.feed(Begin(name))
 

@@ -80,8 +80,8 @@ def checked(row: Strand, paths: Paths, *, weaver: bool) -> Strand:
         claims = row.state not in (State.STOPPED, State.FALLEN)
         return row if weaver or not claims else replace(row, state=State.STOPPED, reason="no weaver runs")
     if not is_alive(row, paths):
-        told = row.reason if weaver else "its weaver ended without stopping it"
-        return replace(row, state=row.state if weaver else State.STOPPED, pid=None, reason=told)
+        told = "it has ended, the weaver is about to act" if weaver else "its weaver ended without stopping it"
+        return replace(row, state=State.STOPPED, pid=None, reason=told)
     return row if weaver else replace(row, reason="left over from a weaver that ended; `realm down` ends it")
 
 

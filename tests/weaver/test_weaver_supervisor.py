@@ -244,3 +244,17 @@ def test_rows_of_services_that_are_no_longer_planned_disappear(stage):
     connection.close()
     stage.supervisor.begin()
     assert set(rows(stage.paths)) == {"tavern", "vault"}
+
+
+def test_rows_of_an_earlier_weaver_are_replaced_before_anything_starts(stage):
+    connection = open_facts(stage.paths)
+    with transaction(connection):
+        connection.execute("INSERT INTO services(name, state, pid, since) VALUES ('vault', 'RUNNING', 1, '')")
+    connection.close()
+    seen = []
+    start = stage.spawner.start
+    stage.spawner.start = lambda service, instance: (
+        seen.append(rows(stage.paths)["vault"]["pid"]) or start(service, instance)
+    )
+    stage.supervisor.begin()
+    assert seen[0] is None
