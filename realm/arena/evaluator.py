@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from realm.arena import evaluations
+from realm.arena.crown import crown
 from realm.arena.eval_ask import Answers, Ask, OracleAsk, oracle_key
 from realm.arena.eval_report import Graded, Paper, write_report
 from realm.arena.evaluations import Result, Waiting
-from realm.armory.heroes import active_preset
+from realm.armory.heroes import active_config, active_preset
 from realm.core import events, logs
 from realm.core.clock import SYSTEM, Clock
 from realm.core.daemon import Heartbeat, StopFlag, run_loop, single_instance
@@ -28,6 +29,7 @@ from realm.core.store import open_facts, transaction
 from realm.guild.gate import GateRules, gate_rules
 from realm.guild.gate_look import due_probes, look, note_rust
 from realm.guild.mastery import mastered_level, training_level
+from realm.guild.rebuild import keep_masteries
 from realm.guild.schedule import load_schedule
 from realm.guild.skill_client import Sample, SkillClient, SkillSource
 from realm.guild.skills.loader import all_skills, get_skill
@@ -109,11 +111,13 @@ class Evaluator:
         rules_of: RulesOf,
         *,
         styles: Mapping[str, float] | None = None,
+        champion_metric: str = "eval",
         clock: Clock = SYSTEM,
         beat: Callable[[str], None] = lambda _progress: None,
     ) -> None:
         self._paths, self._connection, self._ask, self._skills = paths, connection, ask, skills
         self._rules_of, self._styles, self._clock, self._beat = rules_of, styles, clock, beat
+        self._champion_metric = champion_metric
         self._seen_version = -1
         self._look_again = True
         self._retry_at: dict[str, float] = {}
@@ -167,6 +171,7 @@ class Evaluator:
         self._outages = 0
         self._retry_at.pop(asked.id, None)
         self._finish(graded, write_report(self._paths, graded, record, self._clock))
+        keep_masteries(self._paths, self._connection)
 
     def _run(self, asked: Waiting) -> tuple[Graded, dict[str, Any]]:
         self._beat(f"{asked.skill} level {asked.level}, step {asked.step}")
@@ -219,6 +224,7 @@ class Evaluator:
             events.append(connection, "checkpoint.evaluated", subject=asked.checkpoint, step=asked.step, data=data,
                           clock=self._clock)  # fmt: skip
             follow_up(connection, asked, self._skills[asked.skill].max_level, self._rules_of(asked.skill), self._clock)
+            crown(connection, asked.checkpoint, asked.step, self._champion_metric, self._clock)
 
 
 def follow_up(
@@ -283,7 +289,8 @@ def main(paths: Paths) -> None:
         skills = {name: SkillClient(name, found.api_url, found.max_level) for name, found in all_skills(paths).items()}
         ask = OracleAsk(get_service_url("inference", Hosts.load(paths)), key=oracle_key(paths))
         styles = {str(name): share for name, share in active_preset(paths).styles.items()}
-        evaluator = Evaluator(paths, connection, ask, skills, rules_from(paths), styles=styles,
+        metric = active_config(paths).config.champion_metric
+        evaluator = Evaluator(paths, connection, ask, skills, rules_from(paths), styles=styles, champion_metric=metric,
                               beat=lambda progress: heartbeat.beat(progress))  # fmt: skip
         run_loop(evaluator.tick, stop, heartbeat, name="evaluator")
         connection.close()

@@ -48,11 +48,16 @@ def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config:
     return Formed(formed.rows, plan_batches([len(row) for row in formed.rows], config.training.rows_per_step, seed))
 
 
+def validation_name(skill: str, level: int) -> str:
+    """Return the file name of a skill level's held-out rows."""
+    return f"{skill}_level{level}.jsonl"
+
+
 def validation_file(paths: Paths, quest: Quest) -> Path:
     """Return the held-out rows that fit a quest: those of its skill and level, else the player's own."""
-    folder = paths.home / "data" / "validation"
-    own = folder / "general.jsonl"
-    return folder / f"{quest.skill}_level{quest.level}.jsonl" if quest.skill and quest.level else own
+    if quest.skill and quest.level:
+        return paths.validation / validation_name(quest.skill, quest.level)
+    return paths.validation / "general.jsonl"
 
 
 def validation_rows(

@@ -72,6 +72,11 @@ class Paths:
         return self.home / "evals"
 
     @property
+    def validation(self) -> Path:
+        """Held-out rows: `{skill}_level{L}.jsonl` by the data flow, `general.jsonl` by the player."""
+        return self.home / "data" / "validation"
+
+    @property
     def control(self) -> Path:
         return self.home / "control"
 
@@ -106,7 +111,7 @@ class Paths:
     def ensure(self) -> Paths:
         """Create every folder that may be missing and return self."""
         folders = [self.queue(name) for name in BOARD_FOLDERS]
-        folders += [self.inbox, self.current_model, self.evals, self.control, self.status]
+        folders += [self.inbox, self.current_model, self.evals, self.validation, self.control, self.status]
         folders += [self.logs, self.run, self.store, self.trash, self.user_config]
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)

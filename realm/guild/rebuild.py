@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from realm.core.durable import write_json
 from realm.core.errors import Corrupt
 from realm.core.paths import Paths
 from realm.core.store import transaction
@@ -18,6 +19,18 @@ MASTERIES = "masteries"
 def mastery_file(paths: Paths, skill: str, level: int) -> Path:
     """Return where the record of a mastered level lies."""
     return paths.evals / MASTERIES / f"{skill}-L{level}.json"
+
+
+def keep_masteries(paths: Paths, connection: sqlite3.Connection) -> list[str]:
+    """Write the record of every mastered level that has none yet, from which `rebuild_learning` restores it."""
+    written = []
+    for row in connection.execute("SELECT * FROM masteries ORDER BY skill, level").fetchall():
+        path = mastery_file(paths, row["skill"], row["level"])
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {**dict(row), "evidence": json.loads(row["evidence"])})
+            written.append(path.name)
+    return written
 
 
 def _read(path: Path) -> dict[str, Any]:

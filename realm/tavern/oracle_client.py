@@ -133,8 +133,11 @@ def is_step(value: object) -> bool:
 
 
 async def _capped(answer: httpx.Response, host: OracleHost) -> bytes:
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        # A few compressed bytes may hide gigabytes.
+        raise Mismatch(f"the oracle on {host.id} answers compressed, which was not asked for")
     data = bytearray()
-    async for chunk in answer.aiter_raw():
+    async for chunk in answer.aiter_bytes():
         data += chunk
         if len(data) > MOST_BYTES:
             raise Mismatch(f"the oracle on {host.id} answers with more than {MOST_BYTES} bytes")

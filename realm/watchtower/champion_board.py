@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realm.core.errors import unknown_name
+from realm.guild.rungs import rungs
 from realm.watchtower.facts import read_transaction
 from realm.watchtower.fields import Block, number, put
 from realm.watchtower.inputs import EvalRow
@@ -55,20 +56,11 @@ def _key(value: float | None, larger: bool) -> float:
 def value_of(found: Contender, metric: str) -> float | None:
     """Return a contender's value of a metric, None when it was not measured."""
     if metric == "eval":
-        return rungs(found.evals)
+        return rungs((e.skill, e.level, e.correct, e.n) for e in found.evals)
     value = number(found.record, metric)
     if value is None and metric == "train_loss":
         value = number(found.record, "loss")
     return None if value is None or value != value else float(value)
-
-
-def rungs(evals: Sequence[EvalRow]) -> float | None:
-    """Return the sum over skills of (level - 1 + correct / n) of the highest level evaluated, None without evals."""
-    highest: dict[str, EvalRow] = {}
-    for row in evals:
-        if row.skill not in highest or row.level > highest[row.skill].level:
-            highest[row.skill] = row
-    return sum(row.level - 1 + row.correct / row.n for row in highest.values()) if highest else None
 
 
 def _row(found: Contender, value: float | None, values: Sequence[float], metric: str, champion: str | None) -> Block:

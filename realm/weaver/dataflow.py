@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from realm.arena import board, control, intake
+from realm.arena.forming import validation_name
 from realm.core import events, logs
 from realm.core.clock import SYSTEM, Clock, parse_stamp, stamp
 from realm.core.daemon import Heartbeat, StopFlag, run_loop, single_instance
@@ -26,6 +27,7 @@ from realm.guild.schedule import Schedule, load_schedule
 from realm.guild.skill_client import CHUNK, Sample, SkillClient, SkillSource, training_row
 from realm.guild.skills.loader import all_skills
 from realm.guild.standing import read_state
+from realm.weaver.held_out import ensure_held_out
 
 log = get_logger("dataflow")
 
@@ -203,6 +205,8 @@ class DataFlow:
         self._show("generating", order.name)
         source = skills[order.decision.skill]
         version = source.version()
+        made = order.decision
+        ensure_held_out(self._paths, source, made.level, made.styles, validation_name(made.skill, made.level))
         rows = collect_rows(order, source, self._beat)
         quest = self._submit(
             self._paths,
@@ -218,7 +222,6 @@ class DataFlow:
             params={**order.plan, "decision": order.seq},
             clock=self._clock,
         )
-        made = order.decision
         self._close(order.seq, order.name, quest, made.skill, made.level, made.rows)
         self._failures = 0
         return True

@@ -165,7 +165,8 @@ def test_an_earlier_arenas_numbers_are_not_shown_as_this_ones() -> None:
 def test_the_battle_block_carries_the_report_unchanged() -> None:
     block = battle_block(LIVE, judge_life(LIVE))
     same = ("quest", "quest_id", "kind", "skill", "quest_level", "step", "steps_in_quest", "steps_done_in_quest",
-            "rows_in_quest", "loss", "best_loss", "lr", "grad_norm", "tokens_per_s", "steps_per_s", "eta_s", "threads")  # fmt: skip
+            "rows_in_quest", "loss", "best_loss", "lr", "grad_norm", "tokens_per_s", "steps_per_s",
+            "eta_s", "threads")  # fmt: skip
     assert {name: block[name] for name in same} == {name: STATUS[name] for name in same}
     assert block["heartbeat_age_s"] == 1.5
     assert not [name for name in block if name.endswith("_reason") and name != "state_reason"]

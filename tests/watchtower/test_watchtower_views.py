@@ -13,7 +13,8 @@ from realm.core.clock import FakeClock, stamp
 from realm.core.errors import BadInput, Unknown
 from realm.watchtower import Watchtower
 from realm.watchtower.away import idle_seconds
-from realm.watchtower.champion_board import Contender, rank, rungs
+from realm.guild.rungs import rungs
+from realm.watchtower.champion_board import Contender, rank
 from realm.watchtower.forge import Forge, cpu_name, no_gpu, nvml_probe
 from realm.watchtower.inputs import EvalRow
 from realm.watchtower.next_move import next_move
@@ -182,10 +183,10 @@ def test_ranking_by_loss_takes_the_smallest_and_shares_ranks() -> None:
         rank(contenders, "beauty")
 
 
-def test_rungs_count_the_highest_level_of_each_skill() -> None:
-    evals = a_contender(1, None, ("bin", 1, 20, 20), ("bin", 2, 5, 20)).evals
-    assert rungs(evals) == 1.25
-    assert rungs([]) is None
+def test_the_highest_level_of_each_skill_counts() -> None:
+    found = a_contender(1, None, ("bin", 1, 20, 20), ("bin", 2, 5, 20))
+    assert value_of(found, "eval") == 1.25
+    assert value_of(a_contender(1), "eval") is None
 
 
 def test_the_board_reads_present_checkpoints(tower: Watchtower, db: sqlite3.Connection) -> None:

@@ -1,0 +1,18 @@
+"""One number for how far a checkpoint is over all skills: levels below the highest one asked, plus its share of right answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def rungs(evals: Iterable[tuple[str, int, int, int]]) -> float | None:
+    """Return the sum over skills of (level - 1 + correct / n) of the highest level asked, None without evals.
+
+    An eval is (skill, level, correct, n). A level is asked only after the one below it was mastered, so every full rung
+    stands for a mastered level.
+    """
+    highest: dict[str, tuple[int, float]] = {}
+    for skill, level, correct, n in evals:
+        if n > 0 and level >= highest.get(skill, (0, 0.0))[0]:
+            highest[skill] = (level, correct / n)
+    return sum(level - 1 + share for level, share in highest.values()) if highest else None
