@@ -40,7 +40,7 @@ from realm.guild.skills.types import Item  # noqa: E402
 from realm.oracle.generate import PlainDecoder, generate  # noqa: E402
 
 QUEST_ROWS = 1600
-TEST_EVERY_ROWS = 1600  # a checkpoint and its test
+TEST_EVERY_ROWS = 800  # a checkpoint and its test
 GATE_ITEMS, GATE_PASS, GATE_STREAK = 20, 16, 3
 HELD_OUT = 100
 MARKS = (0.8, 0.9, 0.95)
