@@ -1,0 +1,50 @@
+// After the build: writes build.json and refuses a bundle over its budget (bytes gzipped, as a browser loads "/").
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { OUT, buildId } from './sources.mjs';
+
+const LIMITS = { js: 80_000, css: 15_000, fonts: 70_000, sprite: 40_000, total: 300_000, folder: 1_500_000 };
+
+const files = readdirSync(OUT, { recursive: true }).map(String).filter((name) => statSync(join(OUT, name)).isFile());
+const read = (name) => readFileSync(join(OUT, name));
+const gz = (name) => (/\.(woff2|png)$/.test(name) ? read(name).length : gzipSync(read(name)).length);
+const sum = (names) => names.reduce((total, name) => total + gz(name), 0);
+
+/** What a browser loads for "/": the entry with all it imports, the chart that follows at once, and the worker. */
+function firstLoad() {
+  const manifest = JSON.parse(read('.vite/manifest.json').toString());
+  const seen = new Set();
+  const out = new Set();
+  const visit = (key) => {
+    if (seen.has(key)) return;
+    seen.add(key);
+    const chunk = manifest[key];
+    out.add(chunk.file);
+    for (const css of chunk.css ?? []) out.add(css);
+    for (const asset of chunk.assets ?? []) out.add(asset);
+    for (const next of chunk.imports ?? []) visit(next);
+  };
+  for (const key of ['index.html', 'node_modules/uplot/dist/uPlot.esm.js']) visit(key);
+  for (const worker of files.filter((name) => name.includes('feed.worker'))) out.add(worker);
+  return [...out];
+}
+
+const loaded = firstLoad();
+const fonts = files.filter((name) => name.endsWith('.woff2'));
+const found = {
+  js: sum(loaded.filter((name) => name.endsWith('.js'))),
+  css: sum(loaded.filter((name) => name.endsWith('.css'))),
+  fonts: sum(fonts),
+  sprite: sum(files.filter((name) => /core-[^/]*\.svg$/.test(name))),
+  total: 0,
+  folder: files.reduce((total, name) => total + read(name).length, 0),
+};
+const creatures = sum(files.filter((name) => /creatures-[^/]*\.svg$/.test(name)));
+found.total = found.js + found.css + found.fonts + found.sprite + creatures + gz('index.html');
+
+writeFileSync(join(OUT, 'build.json'), `${JSON.stringify({ build: buildId() })}\n`);
+const lines = Object.entries(found).map(([name, size]) => `${name} ${size} of ${LIMITS[name]}`);
+console.log(`budgets (bytes): ${lines.join(', ')}`);
+const over = Object.keys(found).filter((name) => found[name] > LIMITS[name]);
+if (over.length > 0) throw new Error(`Over budget: ${over.join(', ')}.`);

@@ -1,0 +1,53 @@
+// How confirmed facts change the state: pure functions, shared by the worker and the pages.
+import type { RealmEvent, Snapshot, Tick } from './types';
+
+export const LOG_LENGTH = 50;
+
+/** Kinds after which a block of the snapshot is out of date and has to be asked for again. */
+const STATE_CHANGING = [
+  'queue.', 'checkpoint.', 'skill.', 'hero.', 'service.', 'battle.started', 'battle.paused', 'battle.resumed',
+  'battle.stopped', 'battle.failed', 'settings.', 'asset.', 'achievement.',
+];
+
+export function changesState(kind: string): boolean {
+  return STATE_CHANGING.some((prefix) => kind.startsWith(prefix));
+}
+
+/** A tick replaces hero, battle and forge; one that is older than what is known changes nothing. */
+export function withTick(state: Snapshot, tick: Tick): Snapshot {
+  if (tick.at < state.at) return state;
+  return {
+    ...state,
+    at: tick.at,
+    hero: { ...state.hero, ...tick.hero },
+    battle: { ...state.battle, ...tick.battle },
+    forge: { ...state.forge, ...tick.forge },
+  };
+}
+
+/** An event goes to the top of the log once; a repeated one changes nothing. */
+export function withEvent(state: Snapshot, event: RealmEvent): Snapshot {
+  if (event.seq <= state.cursor) return state;
+  return { ...state, cursor: event.seq, log: [event, ...state.log].slice(0, LOG_LENGTH) };
+}
+
+/** Steps won between two confirmed states of the same hero, 0 where nothing is known or the hero changed. */
+export function stepsBetween(before: Snapshot | null, after: Snapshot): number {
+  const [a, b] = [before?.hero.step, after.hero.step];
+  if (a == null || b == null || before?.hero.name !== after.hero.name || b <= a) return 0;
+  return b - a;
+}
+
+/** The value at a dotted path, with the reason the server gives when it is missing. */
+export function valueAt(state: unknown, path: string): { value: unknown; reason: string | null } {
+  const keys = path.split('.');
+  let holder: unknown = state;
+  for (const key of keys.slice(0, -1)) {
+    holder = typeof holder === 'object' && holder !== null ? (holder as Record<string, unknown>)[key] : undefined;
+  }
+  if (typeof holder !== 'object' || holder === null) return { value: null, reason: null };
+  const last = keys[keys.length - 1] ?? '';
+  const fields = holder as Record<string, unknown>;
+  const reason = fields[`${last}_reason`];
+  return { value: fields[last] ?? null, reason: typeof reason === 'string' ? reason : null };
+}

@@ -1,0 +1,56 @@
+// Files on their way to the board: one line per file, from waiting to the server's verdict.
+import { postFile, wordsOf } from '../data/api';
+import type { Priority, UploadVerdict } from '../data/types';
+import { t } from '../i18n';
+import { announcer } from '../lib/announce.svelte';
+
+export interface Upload {
+  id: number;
+  name: string;
+  size: number;
+  state: 'waiting' | 'checking' | 'accepted' | 'refused';
+  reason: string;
+  rows: number | null;
+}
+
+const KEPT = 30;
+
+class Uploads {
+  list = $state<Upload[]>([]);
+  #next = 1;
+
+  /** Sends the files one after the other; nothing enters the board before its verdict. */
+  async send(files: Iterable<File>, priority: Priority): Promise<void> {
+    const batch = [...files].map((file) => ({ file, id: this.#add(file) }));
+    for (const { file, id } of batch) await this.#sendOne(file, id, priority);
+    const taken = batch.filter(({ id }) => this.list.find((upload) => upload.id === id)?.state === 'accepted').length;
+    if (batch.length > 0) announcer.say(t('upload.summary', { taken, all: batch.length }));
+  }
+
+  clear(): void {
+    this.list = this.list.filter((upload) => upload.state === 'waiting' || upload.state === 'checking');
+  }
+
+  #add(file: File): number {
+    const upload: Upload = { id: this.#next++, name: file.name, size: file.size, state: 'waiting', reason: '', rows: null };
+    this.list = [upload, ...this.list].slice(0, KEPT);
+    return upload.id;
+  }
+
+  #set(id: number, change: Partial<Upload>): void {
+    this.list = this.list.map((upload) => (upload.id === id ? { ...upload, ...change } : upload));
+  }
+
+  async #sendOne(file: File, id: number, priority: Priority): Promise<void> {
+    this.#set(id, { state: 'checking' });
+    try {
+      const query = new URLSearchParams({ name: file.name, priority });
+      const verdict = await postFile<UploadVerdict>(`/api/quests/upload?${query}`, file);
+      this.#set(id, { state: verdict.verdict, reason: verdict.reason ?? '', rows: verdict.rows });
+    } catch (error) {
+      this.#set(id, { state: 'refused', reason: wordsOf(error) });
+    }
+  }
+}
+
+export const uploads = new Uploads();
