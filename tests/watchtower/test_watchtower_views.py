@@ -13,8 +13,7 @@ from realm.core.clock import FakeClock, stamp
 from realm.core.errors import BadInput, Unknown
 from realm.watchtower import Watchtower
 from realm.watchtower.away import idle_seconds
-from realm.guild.rungs import rungs
-from realm.watchtower.champion_board import Contender, rank
+from realm.watchtower.champion_board import Contender, rank, value_of
 from realm.watchtower.forge import Forge, cpu_name, no_gpu, nvml_probe
 from realm.watchtower.inputs import EvalRow
 from realm.watchtower.next_move import next_move
