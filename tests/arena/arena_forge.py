@@ -1,0 +1,104 @@
+"""Runs commands of the realm in forked children of one process that has torch loaded already.
+
+Reads one JSON object a line: {"args": [...], "env": {...}, "crash_at": null or n}; answers {"pid": n} at once. With
+`crash_at` the child dies without any clean-up right before its n-th durable operation (fsync, rename, removal, commit).
+On {"wait": pid} it answers {"code": exit code, negative for a signal}.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pathlib
+import sqlite3
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import transformers.models.qwen3.modeling_qwen3  # noqa: F401
+
+import realm.arena.battle
+import realm.cli.arena
+import realm.gate  # noqa: F401
+from realm.cli import run
+from realm.core import durable, store
+
+
+class Mine:
+    """Counts durable operations and ends the process at the chosen one."""
+
+    def __init__(self, at: int) -> None:
+        self._at, self._count = at, itertools.count(1)
+
+    def tick(self) -> None:
+        if next(self._count) == self._at:
+            os._exit(137)
+
+    def before(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **more: Any) -> Any:
+            self.tick()
+            return act(*args, **more)
+
+        return wrapped
+
+
+def lay(mine: Mine) -> None:
+    """Put the mine under everything that changes the disk for good."""
+    os.fsync = mine.before(os.fsync)
+    for name in ("replace", "rename", "unlink", "mkdir"):
+        setattr(pathlib.Path, name, mine.before(getattr(pathlib.Path, name)))
+    rename = durable.rename_noreplace
+    code = rename.__code__
+    assert code.co_name == "rename_noreplace"
+    libc = durable._libc
+
+    class Libc:
+        renameat2 = staticmethod(mine.before(libc.renameat2))
+
+    durable._libc = Libc()  # type: ignore[assignment]
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            if sql != "COMMIT":
+                return super().execute(sql, *args)
+            mine.tick()
+            found = super().execute(sql, *args)
+            mine.tick()
+            return found
+
+    connect = sqlite3.connect
+    store.sqlite3.connect = lambda *args, **more: connect(*args, factory=Connection, **more)  # type: ignore[misc,assignment]
+
+
+def child(order: dict[str, Any]) -> None:
+    os.environ.update(order.get("env") or {})
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if order.get("crash_at"):
+        lay(Mine(order["crash_at"]))
+    code = 1
+    try:
+        code = run(order["args"])
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            answer: dict[str, Any] = {"code": os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                child(order)
+            answer = {"pid": pid}
+        print(json.dumps(answer), flush=True)
+
+
+main()

@@ -1,0 +1,208 @@
+"""Kill -9 at any moment: after the restarts nothing is lost, nothing is trained twice, and the weights are the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quest_files import board_files, configure, digests, leftovers, trained_examples, write_quest
+
+from realm.core.paths import Paths
+from realm.core.store import open_facts, read_facts
+
+ROOT = Path(__file__).resolve().parents[2]
+QUESTS = (("low", 20), ("normal", 28), ("normal", 22), ("high", 17))  # rows; 4 a step
+STEPS = sum(-(-count // 4) for _, count in QUESTS)
+
+
+class Forge:
+    """A process that forks arenas, so that a start costs a fraction of a second."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("arena_forge.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def start(self, paths: Paths, *args: str, crash_at: int | None = None, trace: Path | None = None) -> int:
+        env = {"REALM_HOME": str(paths.home)}
+        if trace is not None:
+            env["REALM_TRACE_EXAMPLES"] = str(trace)
+        order = {"args": ["arena", *args], "env": env, "crash_at": crash_at, "log": str(self.log)}
+        return int(self._ask(order)["pid"])
+
+    def wait(self, pid: int) -> int:
+        return int(self._ask({"wait": pid})["code"])
+
+    def run(self, paths: Paths, *args: str, **more: Any) -> int:
+        return self.wait(self.start(paths, *args, **more))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    made = Forge(tmp_path_factory.mktemp("forge") / "log")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def loaded_home(small_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with quests of different priorities on its board."""
+    from realm.arena import intake
+
+    paths = Paths(tmp_path_factory.mktemp("loaded") / "home")
+    shutil.copytree(small_home, paths.home)
+    configure(paths.ensure(), threads=1, training={"save_steps": 3})
+    with closing(open_facts(paths)) as facts:
+        for number, (priority, count) in enumerate(QUESTS):
+            spool = write_quest(paths.home / "queue" / ".given.tmp", count, number * 1000)
+            intake.accept_spool(paths, facts, spool, name=f"q{number}.jsonl", priority=priority)
+            spool.unlink()
+    return paths.home
+
+
+@pytest.fixture
+def copy(loaded_home: Path, tmp_path: Path) -> Paths:
+    shutil.copytree(loaded_home, tmp_path / "copy")
+    return Paths(tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(loaded_home: Path, forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same quests trained in one go: digests, steps and how long it took."""
+    paths = Paths(tmp_path_factory.mktemp("straight") / "home")
+    shutil.copytree(loaded_home, paths.home)
+    trace = paths.home.parent / "trace"
+    forge.run(paths, "status")  # answered once the forge is warm
+    begin = time.monotonic()
+    assert forge.run(paths, "train", "--once", trace=trace) == 0, forge.log.read_text()
+    seconds = time.monotonic() - begin
+    steps, examples = trained_examples(trace)
+    assert sorted(steps) == list(range(1, STEPS + 1))
+    assert set(examples.values()) == {1}
+    return {"digests": digests(newest(paths)), "steps": steps, "seconds": seconds}
+
+
+def newest(paths: Paths) -> Path:
+    from realm.vault import ledger
+
+    return ledger.folders(paths)[-1]
+
+
+def check_whole(paths: Paths, trace: Path, undisturbed: dict[str, Any]) -> None:
+    """Everything that must hold of a home that was killed and has finished its quests."""
+    steps, examples = trained_examples(trace)
+    assert sorted(steps) == list(range(1, STEPS + 1))
+    assert steps == undisturbed["steps"]
+    assert len(examples) == sum(count for _, count in QUESTS)
+    assert set(examples.values()) == {1}
+    with closing(read_facts(paths)) as facts:
+        quests = facts.execute("SELECT * FROM quests").fetchall()
+        present = {row["name"] for row in facts.execute("SELECT name FROM checkpoints WHERE state = 'present'")}
+        ended = facts.execute("SELECT subject, count(*) AS n FROM events WHERE kind = 'queue.completed' GROUP BY subject")
+        told = {row["subject"]: row["n"] for row in ended}
+    assert [quest["state"] for quest in quests] == ["completed"] * len(QUESTS)
+    assert [quest["rows_done"] for quest in quests] == [quest["rows"] for quest in quests]
+    assert [quest["attempts"] for quest in quests] == [1] * len(QUESTS)
+    assert all(quest["checkpoint"] for quest in quests)
+    assert told == {quest["id"]: 1 for quest in quests}
+    assert set(board_files(paths).values()) == {"recently_completed"}
+    for quest in quests:
+        assert (paths.queue("recently_completed") / (quest["file"] + ".meta.json")).is_file()
+    assert present == {p.name for p in paths.current_model.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    assert leftovers(paths) == []
+    assert digests(newest(paths)) == undisturbed["digests"]
+
+
+def kill_often(forge: Forge, paths: Paths, trace: Path, kills: int, seconds: float, seed: int) -> int:
+    """Kill training at random moments, then let it end; returns how many times it was really killed."""
+    draw, killed = random.Random(seed), 0
+    for _ in range(kills):
+        pid = forge.start(paths, "train", "--once", trace=trace)
+        time.sleep(draw.uniform(0.3, 1.0) * seconds)
+        os.kill(pid, signal.SIGKILL)
+        killed += forge.wait(pid) == -signal.SIGKILL
+    assert forge.run(paths, "train", "--once", trace=trace) == 0, forge.log.read_text()
+    return killed
+
+
+def test_killed_at_random_moments(forge: Forge, copy: Paths, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    assert kill_often(forge, copy, trace, 4, undisturbed["seconds"], 1) > 0
+    check_whole(copy, trace, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_twenty_times(
+    forge: Forge, copy: Paths, undisturbed: dict[str, Any], tmp_path: Path, seed: int
+) -> None:
+    configure(copy, training={"save_steps": 1 + seed})
+    trace = tmp_path / "trace"
+    assert kill_often(forge, copy, trace, 20, undisturbed["seconds"], 10 + seed) >= 3
+    check_whole(copy, trace, undisturbed)
+
+
+def crash_at(forge: Forge, paths: Paths, trace: Path, moment: int) -> int:
+    """Crash at a moment, let a restart crash at its own early moment too, then let it end."""
+    code = forge.run(paths, "train", "--once", crash_at=moment, trace=trace)
+    if code == 137:
+        forge.run(paths, "train", "--once", crash_at=1 + moment * 7 % 29, trace=trace)
+        assert forge.run(paths, "train", "--once", trace=trace) == 0, forge.log.read_text()
+    return code
+
+
+@pytest.mark.parametrize("moment", [3, 9, 24, 60, 90, 130])
+def test_crash_before_a_durable_operation(
+    forge: Forge, copy: Paths, undisturbed: dict[str, Any], tmp_path: Path, moment: int
+) -> None:
+    trace = tmp_path / "trace"
+    assert crash_at(forge, copy, trace, moment) == 137
+    check_whole(copy, trace, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_crash_before_every_durable_operation(
+    forge: Forge, loaded_home: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    moment, stride, broken = 1, int(os.environ.get("KILL_STRIDE", "5")), {}
+    code = 137
+    while code == 137:
+        paths, trace = Paths(tmp_path / str(moment)), tmp_path / f"{moment}.trace"
+        shutil.copytree(loaded_home, paths.home)
+        try:
+            code = crash_at(forge, paths, trace, moment)
+            check_whole(paths, trace, undisturbed)
+        except AssertionError as error:
+            broken[moment] = str(error)[:300]
+        shutil.rmtree(paths.home)
+        moment += stride
+    assert not broken
+    assert moment > 150, "the whole run had fewer durable operations than expected"
