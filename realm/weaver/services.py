@@ -82,17 +82,25 @@ def plan_services(host: Host, base: int | None = None, *, intake_only: bool = Fa
 
 def _service(name: str, default_port: int | None, base: int | None, *, intake_only: bool) -> Service:
     kind = _kind(name)
-    port = None
-    if kind.sign == "health":
-        asked = default_port if default_port is not None else PORTS.get(name)
-        if asked is None:
-            raise BadInput(f"service {name!r} of config/hosts.json needs a port", hint="add its port")
-        port = moved_port(asked, base)
+    port = moved_port(_default_port(name, kind, default_port), base) if kind.sign == "health" else None
     argv = (sys.executable, "-m", "realm.cli", *kind.command) if kind.command else ()
     env = _thread_limits(kind)
     if name == "dataflow" and intake_only:
         env["REALM_DATAFLOW"] = "intake-only"
     return Service(name, argv, port, kind.sign, kind.rules, kind.order, env)
+
+
+def _default_port(name: str, kind: Kind, asked: int | None) -> int:
+    own = PORTS.get(name)
+    if kind.command and own is not None and asked not in (None, own):
+        # The service itself would listen on its own port and never be found ready.
+        raise BadInput(
+            f"config/hosts.json gives {name} port {asked} on this machine, but it listens on {own}",
+            hint=f"write {own} there; --port-base moves all ports of a machine",
+        )
+    if asked is None and own is None:
+        raise BadInput(f"service {name!r} of config/hosts.json needs a port", hint="add its port")
+    return asked or own or 0
 
 
 def _kind(name: str) -> Kind:

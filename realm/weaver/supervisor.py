@@ -67,6 +67,15 @@ class Signals:
         self._wake.clear()
 
 
+def drop_mend_order(paths: Paths) -> bool:
+    """Take the flag `control/mend` away; returns whether it was there."""
+    flag = paths.control / "mend"
+    if not flag.exists():
+        return False
+    durable.remove_file(flag)
+    return True
+
+
 class Supervisor:
     """Runs the services of one base directory; every dependency on the machine is an argument."""
 
@@ -108,7 +117,7 @@ class Supervisor:
         if signals.count > self._stops_seen:
             self._stops_seen = signals.count
             happened.append(Stop(at_once=signals.count > 1))
-        if self._take_mend_order():
+        if drop_mend_order(self._paths):
             happened.append(Mend())
         for event in [*happened, Tick()]:
             self.feed(event)
@@ -141,13 +150,6 @@ class Supervisor:
         instance = new_ulid()
         self._record.announce(self.lives[name], instance)
         return self._spawner.start(self._services[name], instance)
-
-    def _take_mend_order(self) -> bool:
-        flag = self._paths.control / "mend"
-        if not flag.exists():
-            return False
-        durable.remove_file(flag)
-        return True
 
     def _narrate(self, before: dict[str, Life], actions: list[Action]) -> None:
         for name, life in self.lives.items():

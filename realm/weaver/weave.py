@@ -19,7 +19,7 @@ from realm.weaver.record import Record
 from realm.weaver.services import Service, plan_services
 from realm.weaver.spawn import Processes
 from realm.weaver.states import Life, State
-from realm.weaver.supervisor import Signals, Supervisor
+from realm.weaver.supervisor import Signals, Supervisor, drop_mend_order
 
 log = get_logger("weaver")
 Say = Callable[[str], None]
@@ -68,7 +68,7 @@ def weave(paths: Paths, *, say: Say, until_idle: bool = False, services: list[Se
             _end_leftovers(paths, record, say)
             if signals.count:
                 return 0
-            (paths.control / "mend").unlink(missing_ok=True)
+            drop_mend_order(paths)
             supervisor = Supervisor(
                 paths, planned, spawner=Processes(paths, planned), prober=probes, record=record, say=say
             )

@@ -40,9 +40,13 @@ def test_an_api_on_a_shared_port_needs_its_process_once():
     assert [(service.name, service.port) for service in only_ledger] == [("vault", 8767)]
 
 
-def test_a_port_of_the_registry_wins_over_the_default():
-    assert plan_services(host(tavern=9999), 8000)[0].port == 9999
+def test_a_service_without_a_port_has_its_default():
     assert plan_services(host(tavern=None), 8000)[0].port == 8888
+
+
+def test_a_port_that_the_service_would_not_listen_on_is_refused():
+    with pytest.raises(BadInput, match=r"tavern port 9999 .* listens on 8888"):
+        plan_services(host(tavern=9999), 8000)
 
 
 def test_an_unknown_service_is_named():
