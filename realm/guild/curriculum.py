@@ -19,13 +19,14 @@ MAX_PREVIEW = 500
 class HeroDiet:
     """What a hero is fed, from its preset: shares of answer styles and of levels (frontier, lower, ahead), rows a quest.
 
-    `rows_per_s` is used until the first measurement; `seed` is the run's seed.
+    `quest_seconds` is the wanted length of a battle, `rows_per_s` is used until the first measurement, `seed` is the run's.
     """
 
     styles: Mapping[str, float]
     level_mix: Mapping[str, float]
     min_rows: int = 256
     max_rows: int = 20_000
+    quest_seconds: float = 12.0
     rows_per_s: float = 200.0
     seed: int = 0
 
@@ -138,7 +139,8 @@ def quest_rows(state: State, schedule: Schedule) -> int:
     high = max(low, diet.max_rows if board.max_rows is None else board.max_rows)
     early = FIRST_QUESTS[state.decided] if state.decided < len(FIRST_QUESTS) else 1.0
     speed = state.rows_per_s or diet.rows_per_s
-    return max(low, min(high, round(speed * board.quest_seconds * early)))
+    seconds = board.quest_seconds or diet.quest_seconds
+    return max(low, min(high, round(speed * seconds * early)))
 
 
 def decide(state: State, schedule: Schedule, seed: int) -> Decision:

@@ -32,10 +32,10 @@ class SkillPlan(_Table):
 
 
 class Board(_Table):
-    """When to generate and how much; rows are clamped to these bounds where given, else to the hero preset's."""
+    """When to generate and how much; what is not given follows the hero's preset."""
 
-    low: int = Field(default=2, ge=0, le=50)
-    quest_seconds: float = Field(default=20.0, gt=0)
+    low: int = Field(default=1, ge=0, le=50)
+    quest_seconds: float | None = Field(default=None, gt=0)
     min_rows: int | None = Field(default=None, ge=1)
     max_rows: int | None = Field(default=None, ge=1)
 

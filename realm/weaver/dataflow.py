@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import sqlite3
@@ -13,6 +14,8 @@ from typing import Any, Protocol
 
 from realm.arena import board, control, intake
 from realm.arena.forming import validation_name
+from realm.arena.validation import RowError
+from realm.arena.yardstick import Yardstick, yardstick_of
 from realm.core import events, logs
 from realm.core.clock import SYSTEM, Clock, parse_stamp, stamp
 from realm.core.daemon import Heartbeat, StopFlag, run_loop, single_instance
@@ -34,6 +37,7 @@ log = get_logger("dataflow")
 TICK_S = 0.5
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 10.0
+PATIENCE = 6  # tries in a row at the first pause, before it doubles
 KIND = "generated"
 
 
@@ -160,12 +164,14 @@ class DataFlow:
         *,
         submit: SubmitRows = board.submit_rows,
         sweep: Sweep = intake.sweep,
+        yardstick_of: Callable[[Paths], Yardstick] = yardstick_of,
         intake_only: bool = False,
         clock: Clock = SYSTEM,
         beat: Callable[[str], None] = lambda _progress: None,
     ) -> None:
         self._paths, self._connection, self._diet, self._skills = paths, connection, diet, skills
-        self._submit, self._sweep, self._intake_only = submit, sweep, intake_only
+        self._submit, self._sweep, self._yardstick_of = submit, sweep, yardstick_of
+        self._intake_only = intake_only
         self._clock, self._beat = clock, beat
         self._seed = run_seed(diet)
         self._rows_per_s: float | None = None
@@ -208,7 +214,17 @@ class DataFlow:
         made = order.decision
         ensure_held_out(self._paths, source, made.level, made.styles, validation_name(made.skill, made.level))
         rows = collect_rows(order, source, self._beat)
-        quest = self._submit(
+        try:
+            quest = self._hand_over(order, rows, version)
+        except RowError as error:
+            order, rows = self._leave_out_long_rows(order, rows, error)
+            quest = self._hand_over(order, rows, version)
+        self._close(order.seq, order.name, quest, made.skill, made.level, len(rows))
+        self._failures = 0
+        return True
+
+    def _hand_over(self, order: Order, rows: Sequence[dict[str, Any]], version: str) -> str:
+        return self._submit(
             self._paths,
             self._connection,
             rows,
@@ -222,9 +238,23 @@ class DataFlow:
             params={**order.plan, "decision": order.seq},
             clock=self._clock,
         )
-        self._close(order.seq, order.name, quest, made.skill, made.level, made.rows)
-        self._failures = 0
-        return True
+
+    def _leave_out_long_rows(
+        self, order: Order, rows: list[dict[str, Any]], error: RowError
+    ) -> tuple[Order, list[dict[str, Any]]]:
+        """Keep the rows that fit the hero's max_length and record how many they are.
+
+        Raises `error` when length was not what is wrong, or when fewer than half of the rows fit.
+        """
+        by = self._yardstick_of(self._paths)
+        lengths = by.measure([row["messages"] for row in rows])
+        kept = [row for row, length in zip(rows, lengths, strict=True) if length <= by.max_length]
+        if len(kept) == len(rows) or 2 * len(kept) < len(rows):
+            raise error
+        log.info("%s: %d of %d rows are over max_length %d", order.name, len(rows) - len(kept), len(rows), by.max_length)
+        with transaction(self._connection):
+            self._connection.execute("UPDATE decisions SET rows = ? WHERE seq = ?", (len(kept), order.seq))
+        return replace(order, decision=replace(order.decision, rows=len(kept))), kept
 
     def _open_order(self, schedule: Schedule, skills: Mapping[str, SkillSource]) -> Order | None:
         """Decide and record the decision; one that was left open is taken up again when it still holds.
@@ -276,10 +306,12 @@ class DataFlow:
 
     def _rest(self, error: RealmError) -> None:
         """A skill server is away or wrong, or the schedule is not valid: say so, wait, try the same again."""
-        pause = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**self._failures)
+        pause = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** max(0, self._failures - PATIENCE))
         self._failures += 1
         self._rests_until = self._clock.monotonic() + pause
-        log.warning("nothing generated (%d times): %s; next try in %.1f s", self._failures, error, pause)
+        # Services start side by side: a skill server that is not up yet is nothing to warn of.
+        level = logging.WARNING if self._failures > PATIENCE else logging.INFO
+        log.log(level, "nothing generated (%d times): %s; next try in %.1f s", self._failures, error, pause)
         self._show("error", str(error))
 
     def _show(self, state: str, reason: str) -> None:

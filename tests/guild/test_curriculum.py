@@ -12,7 +12,8 @@ from realm.core.errors import BadInput, Unknown
 from realm.guild.curriculum import Decision, HeroDiet, SkillStanding, State, advance, decide, preview
 from realm.guild.schedule import Schedule, apply_preset, parse_schedule
 
-DIET = HeroDiet({"brief": 1.0}, {"frontier": 0.5, "lower": 0.2, "ahead": 0.3}, min_rows=100, max_rows=10_000, rows_per_s=200)
+DIET = HeroDiet({"brief": 1.0}, {"frontier": 0.5, "lower": 0.2, "ahead": 0.3}, min_rows=100, max_rows=10_000,
+                quest_seconds=20, rows_per_s=200)  # fmt: skip
 STATE = State({"bin": SkillStanding(30, 4, 26.0), "sy": SkillStanding(50, 4, 130.0)}, DIET, decided=10)
 
 

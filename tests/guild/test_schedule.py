@@ -23,7 +23,7 @@ def test_shipped_schedule_is_valid(tmp_path: Path) -> None:
     schedule = load_schedule(Paths(tmp_path).ensure())
     assert schedule.strategy == "equal"
     assert schedule.enabled()["bin"].priority == 1
-    assert schedule.board.low == 2
+    assert schedule.board.low == 1
 
 
 def test_the_players_copy_wins(tmp_path: Path) -> None:

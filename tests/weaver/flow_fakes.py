@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from realm.arena.validation import RowError
+from realm.arena.yardstick import Yardstick
 from realm.core import events
 from realm.core.clock import SYSTEM, Clock, FakeClock, stamp
 from realm.core.durable import write_json
@@ -18,7 +20,8 @@ from realm.guild.skill_client import Grade, Sample
 from realm.guild.skills.split import split_of
 from realm.weaver.dataflow import DataFlow
 
-DIET = HeroDiet({"brief": 1.0}, {"frontier": 0.5, "lower": 0.2, "ahead": 0.3}, min_rows=20, max_rows=400, rows_per_s=10, seed=5)
+DIET = HeroDiet({"brief": 1.0}, {"frontier": 0.5, "lower": 0.2, "ahead": 0.3}, min_rows=20, max_rows=400,
+                quest_seconds=20, rows_per_s=10, seed=5)  # fmt: skip
 
 
 class CountingSkill:
@@ -60,15 +63,19 @@ class Board:
     def __init__(self) -> None:
         self.submitted: list[dict[str, Any]] = []
         self.die_after_hand_over = False
-        self.refuse: Exception | None = None
+        self.max_length = 100
+
+    def yardstick(self, _paths: Paths) -> Yardstick:
+        return Yardstick(lambda rows: [len(messages[1]["content"]) for messages in rows], self.max_length)
 
     def submit(
         self, paths: Paths, connection: sqlite3.Connection, rows: Sequence[dict[str, Any]], *, name: str, priority: str,
         kind: str, skill: str, level: int, generator_id: str, generator_version: str, params: dict[str, Any],
         clock: Clock = SYSTEM,
     ) -> str:  # fmt: skip
-        if self.refuse:
-            raise self.refuse
+        longest = max(len(row["messages"][1]["content"]) for row in rows)
+        if longest > self.max_length:
+            raise RowError(f"a row has {longest} tokens, over max_length {self.max_length}")
         quest, now = new_ulid(), stamp(clock.now())
         with transaction(connection):
             connection.execute(
@@ -88,6 +95,7 @@ class Flow:
 
     def __init__(self, root: Path, skills: Mapping[str, CountingSkill] | None = None, **more: Any) -> None:
         self.paths = Paths(root).ensure()
+        self.paths.schedule.write_text("skills: {bin: {}}\nboard: {low: 2}\n")
         self.facts = open_facts(self.paths)
         self.clock, self.board = FakeClock(), Board()
         self.skills = dict(skills or {"bin": CountingSkill()})
@@ -98,7 +106,7 @@ class Flow:
     def start(self) -> DataFlow:
         more = {"diet": DIET, **self._more}
         self.flow = DataFlow(self.paths, self.facts, skills=lambda: self.skills, submit=self.board.submit,
-                             sweep=self._sweep, clock=self.clock, **more)  # fmt: skip
+                             sweep=self._sweep, yardstick_of=self.board.yardstick, clock=self.clock, **more)  # fmt: skip
         return self.flow
 
     def _sweep(self, _paths: Paths, _connection: sqlite3.Connection) -> list[str]:
