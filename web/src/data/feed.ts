@@ -1,6 +1,6 @@
 // The one link to the server: snapshot, then the events after its cursor, for ever. Runs in the shared worker,
 // or in the page where shared workers do not exist. It decides nothing about display.
-import { changesState, withEvent, withTick } from './reduce';
+import { changesState, SILENCE_MS, withEvent, withTick } from './reduce';
 import { readStream, type StreamMessage } from './sse';
 import type { RealmEvent, Snapshot, Tick } from './types';
 
@@ -15,7 +15,6 @@ export type FeedMessage =
 
 export const FIRST_WAIT_MS = 1_000;
 export const LONGEST_WAIT_MS = 30_000;
-export const SILENCE_MS = 45_000;
 const REFETCH_MS = 1_000;
 const CATCH_UP_MS = 60_000;
 

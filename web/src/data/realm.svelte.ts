@@ -1,6 +1,6 @@
 // The page's copy of the facts, and the effects bus: a listener hears each confirmed change once, as it arrives.
-import { Feed, SILENCE_MS, type FeedMessage, type LinkState } from './feed';
-import { stepsBetween, withEvent, withTick } from './reduce';
+import type { FeedMessage, LinkState } from './feed';
+import { SILENCE_MS, stepsBetween, withEvent, withTick } from './reduce';
 import { sharedPort } from './shared';
 import type { RealmEvent, Snapshot } from './types';
 
@@ -73,7 +73,9 @@ class RealmState {
 
 export const realm = new RealmState();
 
-function ownFeed(): void {
+/** Without shared workers the page holds the stream itself, and lets it go while it is hidden. */
+async function ownFeed(): Promise<void> {
+  const { Feed } = await import('./feed');
   const feed = new Feed((message) => realm.take(message));
   const follow = () => (document.hidden ? feed.stop() : feed.resync());
   document.addEventListener('visibilitychange', follow);
@@ -91,9 +93,9 @@ function sharedFeed(port: MessagePort): void {
 
 /** Connects this page once; the clock that ages values stands still while the page is hidden. */
 export function connect(): void {
-  const port = sharedPort(() => ownFeed());
+  const port = sharedPort(() => void ownFeed());
   if (port) sharedFeed(port);
-  else ownFeed();
+  else void ownFeed();
   setInterval(() => {
     if (!document.hidden) realm.now = Date.now();
   }, 1_000);

@@ -3,6 +3,9 @@ import type { RealmEvent, Snapshot, Tick } from './types';
 
 export const LOG_LENGTH = 50;
 
+/** After this long without a word what is shown is stale (three heartbeats). */
+export const SILENCE_MS = 45_000;
+
 /** Kinds after which a block of the snapshot is out of date and has to be asked for again. */
 const STATE_CHANGING = [
   'queue.', 'checkpoint.', 'skill.', 'hero.', 'service.', 'battle.started', 'battle.paused', 'battle.resumed',
