@@ -19,7 +19,7 @@ from realm.arena.board_view import list_quests, quest_view
 from realm.arena.quest import get_quest
 from realm.core import durable
 from realm.core.errors import BadInput, NoSpace
-from realm.core.ids import check_id, new_ulid
+from realm.core.ids import check_id
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
 
@@ -127,7 +127,7 @@ def _changed(paths: Paths, quest_id: str, act: Callable[[sqlite3.Connection, str
 
 async def _spool(paths: Paths, stream: AsyncIterator[bytes]) -> Path:
     """Write an upload to a spool file; raises BadInput past the size limit and NoSpace before the disk is full."""
-    spool = paths.home / "queue" / f".{new_ulid()}.tmp"
+    spool = durable.spool_file(paths.home / "queue")
     size = 0
     with durable.disk_errors(spool):
         try:

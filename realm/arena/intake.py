@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from realm.arena.validation import RowError as RowError
 from realm.arena.yardstick import Yardstick, yardstick_of
 from realm.core import durable, events
 from realm.core.clock import SYSTEM, Clock, stamp
-from realm.core.errors import RealmError
+from realm.core.errors import BadInput, Conflict, RealmError
 from realm.core.ids import new_ulid
 from realm.core.logs import get_logger
 from realm.core.paths import PRIORITIES, Paths
@@ -33,9 +34,12 @@ log = get_logger("intake")
 SETTLE_S = 2.0
 MAX_FILE = 2 * 1024**3
 MAX_SIDECAR = 64 * 1024
+NAME_MAX = 255
 IGNORED_ENDS = (".tmp", ".part", ".partial", ".crdownload", "~", ".swp")
 _CLAIMED = ("generator_id", "generator_version", "generated_at")
 _LEASE_REFUSED = (errno.EAGAIN, errno.EWOULDBLOCK)
+# Gone again, or this process has too many files open: looked at again in the next sweep.
+_NOT_ITS_FAULT = (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 
 
 class Refusal(RealmError):
@@ -59,15 +63,30 @@ def _identity(found: os.stat_result) -> tuple[int, ...]:
 
 
 def _waiting_files(inbox: Path) -> Iterator[Path]:
-    """Yield candidates below the inbox, folders first come last; hidden and half-downloaded names are passed over."""
-    with os.scandir(inbox) as entries:
-        for entry in sorted(entries, key=lambda e: e.name):
-            if entry.name.startswith(".") or entry.name.endswith((*IGNORED_ENDS, ".meta.json")):
+    """Yield candidates below the inbox, a folder's files before its folders; unfinished downloads are passed over."""
+    folders = [inbox]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda e: e.name)
+        except OSError as error:
+            log.warning("cannot look into %s: %s", shown(folder.name), error.strerror)
+            continue
+        below = []
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.endswith(IGNORED_ENDS):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _waiting_files(Path(entry.path))
-            else:
+                below.append(Path(entry.path))
+            elif not entry.name.endswith(".meta.json"):
                 yield Path(entry.path)
+        folders += reversed(below)
+
+
+def shown(name: str) -> str:
+    """Return a file name as text that can be stored and shown; bytes that are not UTF-8 become escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def sweep(
@@ -93,7 +112,7 @@ def sweep(
 
 def waiting(paths: Paths) -> list[str]:
     """Return the names in the inbox that are not taken yet, relative to it."""
-    return [path.relative_to(paths.inbox).as_posix() for path in _waiting_files(paths.inbox)]
+    return [shown(path.relative_to(paths.inbox).as_posix()) for path in _waiting_files(paths.inbox)]
 
 
 def _settled(path: Path, found: os.stat_result, clock: Clock, settling: Settling) -> bool:
@@ -110,14 +129,19 @@ def _take(
 ) -> str | None:
     try:
         found = path.lstat()
-    except FileNotFoundError:
-        return None  # taken away again between the listing and the look
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):  # taken away again between the listing and the look
+            log.warning("cannot look at %s: %s", shown(path.name), error.strerror)
+        return None
     if not _settled(path, found, clock, settling):
         return None
     try:
         quest_id = _accept(paths, connection, path, by, clock)
-    except (Refusal, validation.RowError) as refusal:
+    except (Refusal, BadInput) as refusal:
         quest_id = _refuse(paths, connection, path, refusal.message, clock)
+    except Conflict as elsewhere:
+        log.info("%s: %s", shown(path.name), elsewhere)
+        return None
     if quest_id is not None:
         settling.seen.pop(str(path), None)
     return quest_id
@@ -130,6 +154,9 @@ def _open_complete(path: Path) -> IO[bytes] | None:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Refusal("a symbolic link is not taken; drop the file itself") from error
+        if error.errno in _NOT_ITS_FAULT:
+            log.warning("%s cannot be opened now: %s", shown(path.name), error.strerror)
+            return None
         raise Refusal(f"it cannot be opened: {error.strerror}") from error
     found = os.fstat(descriptor)
     problem = _problem(path, found)
@@ -159,6 +186,8 @@ def _problem(path: Path, found: os.stat_result) -> str | None:
 
 def _being_written(descriptor: int) -> bool:
     """Ask the kernel for a read lease, which it grants only while nobody has the file open for writing."""
+    # A writer that comes while the lease is held breaks it by a signal: SIGURG is ignored by default, SIGIO would kill.
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
@@ -174,27 +203,54 @@ def _accept(paths: Paths, connection: sqlite3.Connection, path: Path, by: Yardst
         return None
     with handle:
         before = os.fstat(handle.fileno())
-        arrival = ":".join(str(part) for part in _identity(before))
+        arrival = arrival_of(before)
         known = connection.execute("SELECT id FROM quests WHERE arrival = ?", (arrival,)).fetchone()
         if known:
             # A crash came between recording this arrival and removing the file: it is on the board already.
-            _remove_if_same(path, before)
+            _remove_taken(path, before)
             return None
-        spool = paths.home / "queue" / f".{new_ulid()}.tmp"
+        spool = durable.spool_file(paths.home / "queue")
         try:
-            found = _spool(handle, spool, by)
             origin = _origin(path)
-            quest_id = board.place(paths, connection, spool, found, name=path.name, origin=origin, arrival=arrival,
+            found = _spool(handle, spool, by)
+            if _identity(os.fstat(handle.fileno())) != _identity(before):
+                return None  # written on while it was read: it has to settle again
+            quest_id = board.place(paths, connection, spool, found, name=shown(path.name), origin=origin, arrival=arrival,
                                    priority=_priority(paths, path), clock=clock)  # fmt: skip
+        except RowError:
+            if _identity(os.fstat(handle.fileno())) != _identity(before):
+                return None
+            raise
         finally:
             spool.unlink(missing_ok=True)
-    _remove_if_same(path, before)
-    sidecar_of(path).unlink(missing_ok=True)
+    _remove_taken(path, before)
     return quest_id
 
 
+def arrival_of(found: os.stat_result) -> str:
+    """Return what tells one arrival of a file from every other; the inode's change time cannot be set by anyone."""
+    return ":".join(str(part) for part in (*_identity(found), found.st_ctime_ns))
+
+
+def find_arrival(paths: Paths, arrival: str) -> Path | None:
+    """Return the file of the inbox that is this arrival, None when it is there no more."""
+    for path in _waiting_files(paths.inbox):
+        try:
+            if arrival_of(path.lstat()) == arrival:
+                return path
+        except OSError as error:
+            log.warning("cannot look at %s: %s", shown(path.name), error.strerror)
+    return None
+
+
 def _lines(handle: IO[bytes]) -> Iterator[bytes]:
-    while line := handle.readline(validation.MAX_LINE + 1):
+    while True:
+        try:
+            line = handle.readline(validation.MAX_LINE + 1)
+        except OSError as error:
+            raise Refusal(f"it cannot be read: {error.strerror}") from error
+        if not line:
+            return
         yield line
 
 
@@ -204,10 +260,21 @@ def _spool(handle: IO[bytes], spool: Path, by: Yardstick) -> validation.Survey:
     return found
 
 
-def _remove_if_same(path: Path, before: os.stat_result) -> None:
-    """Remove the inbox file only when it is still the one that was read."""
+def _remove_taken(path: Path, before: os.stat_result) -> None:
+    """Remove an inbox file and its sidecar, only when the file is still the one that was read."""
     if os.path.lexists(path) and _identity(path.lstat()) == _identity(before):
+        beside = _beside(path)
+        if beside is not None:
+            beside.unlink(missing_ok=True)
         durable.remove_file(path)
+
+
+def _beside(path: Path) -> Path | None:
+    """Return the sidecar of a dropped file, whatever it is; None without one (its name may be too long to exist)."""
+    beside = sidecar_of(path)
+    if len(os.fsencode(beside.name)) > NAME_MAX or not os.path.lexists(beside) or stat.S_ISDIR(beside.lstat().st_mode):
+        return None
+    return beside
 
 
 def accept_spool(
@@ -227,7 +294,7 @@ def accept_spool(
     with spool.open("rb") as handle:
         if os.fstat(handle.fileno()).st_size == 0:
             raise Refusal("the file is empty")
-        checked = spool.with_suffix(".checked.tmp")
+        checked = durable.spool_file(spool.parent)
         try:
             found = _spool(handle, checked, by)
             origin = board.Provenance(source="upload")
@@ -243,16 +310,10 @@ def _priority(paths: Paths, path: Path) -> str:
 
 
 def _origin(path: Path) -> board.Provenance:
-    """Return the provenance a sidecar beside the dropped file claims, or a plain one."""
-    beside = sidecar_of(path)
-    if not beside.is_file() or beside.is_symlink() or beside.stat().st_size > MAX_SIDECAR:
+    """Return the provenance a sidecar beside the dropped file claims, or a plain one; raises Refusal for a bad sidecar."""
+    claims = _read_claims(path)
+    if claims is None:
         return board.Provenance()
-    try:
-        claims: Any = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Refusal(f"its sidecar {beside.name} is not JSON: {error}") from error
-    if not isinstance(claims, dict):
-        raise Refusal(f"its sidecar {beside.name} is not an object")
     said = {key: str(claims[key])[:200] if claims.get(key) else None for key in _CLAIMED}
     params = claims.get("params") if isinstance(claims.get("params"), dict) else None
     return board.Provenance(
@@ -261,21 +322,53 @@ def _origin(path: Path) -> board.Provenance:
     )  # fmt: skip
 
 
-def _refuse(paths: Paths, connection: sqlite3.Connection, path: Path, reason: str, clock: Clock) -> str:
+def _read_claims(path: Path) -> dict[str, Any] | None:
+    beside = _beside(path)
+    if beside is None:
+        return None
+    found = beside.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_SIDECAR:
+        raise Refusal(f"its sidecar is not a plain file of at most {MAX_SIDECAR} bytes")
+    try:
+        claims: Any = json.loads(beside.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise Refusal(f"its sidecar is not JSON that can be read: {error}") from error
+    if not isinstance(claims, dict):
+        raise Refusal("its sidecar is not an object")
+    if not validation.is_text(json.dumps(claims, ensure_ascii=False)):
+        raise Refusal("its sidecar holds a lone surrogate, which is not text")
+    return claims
+
+
+def _claims_of(path: Path) -> dict[str, Any]:
+    """Return who a refused file says it comes from; a sidecar that cannot be read says nothing."""
+    try:
+        origin = _origin(path)
+    except Refusal:
+        return {}
+    return {key: getattr(origin, key) for key in _CLAIMED}
+
+
+def _refuse(paths: Paths, connection: sqlite3.Connection, path: Path, reason: str, clock: Clock) -> str | None:
     """Move a file that may not train into failed/ with the reason; a link is moved itself, never its target."""
-    quest_id, now = new_ulid(), stamp(clock.now())
-    found = path.lstat()
-    target = paths.queue("failed") / file_name(quest_id, path.name)
-    durable.write_json(sidecar_of(target), {"name": path.name, "source": "inbox", "validated_at": now,
+    quest_id, now, name = new_ulid(), stamp(clock.now()), shown(path.name)
+    target, beside = paths.queue("failed") / file_name(quest_id, name), _beside(path)
+    durable.write_json(sidecar_of(target), {**_claims_of(path), "name": name, "source": "inbox", "validated_at": now,
                                             "validation_passed": False, "validation_errors": [reason]})  # fmt: skip
-    durable.move(path, target)
+    try:
+        size = path.lstat().st_size
+        durable.move(path, target)
+    except FileNotFoundError:
+        sidecar_of(target).unlink()
+        return None  # taken away again, or refused by another process
+    if beside is not None:
+        durable.move(beside, target.with_name(target.name + ".dropped.meta.json"))
     with transaction(connection):
         connection.execute(
             "INSERT INTO quests(id, name, file, sha256, size, state, priority, reason, arrived_at, changed_at)"
             " VALUES (?,?,?,'',?,'rejected','normal',?,?,?)",
-            (quest_id, path.name, target.name, found.st_size, reason, now, now),
+            (quest_id, name, target.name, size, reason, now, now),
         )
-        data = {"name": path.name, "reason": reason}
-        events.append(connection, "queue.rejected", subject=quest_id, data=data, clock=clock)
-    log.warning("refused %s: %s", path.name, reason)
+        events.append(connection, "queue.rejected", subject=quest_id, data={"name": name, "reason": reason}, clock=clock)
+    log.warning("refused %s: %s", name, reason)
     return quest_id

@@ -151,8 +151,8 @@ def _finish_quest(
     trained = round(quest.rows * consumed.to_step / max(1, consumed.steps))
     if end == "skipped":
         reason = f"skipped by the player after {consumed.to_step} of {consumed.steps} steps"
-        board.change(paths, connection, quest, "skipped", "queue.skipped", reason=reason, step=record.step, clock=clock,
-                     columns={**done, "rows_done": trained})  # fmt: skip
+        columns = {**done, "rows_done": trained}
+        board.skip(paths, connection, quest, reason, step=record.step, columns=columns, clock=clock)
     elif end is not None:
         board.set_aside(paths, connection, quest, end, step=record.step, clock=clock)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,10 @@ VALIDATOR_NAME = "quick"
 VALIDATOR_VERSION = "1"
 MAX_LINE = 1024 * 1024
 MAX_MESSAGES = 200
-BATCH = 512
+MAX_LEVEL = 1_000_000
+# Tokenising takes some 200 bytes of memory a byte of text.
+BATCH_ROWS, BATCH_BYTES = 512, 128 * 1024
+_SKILL = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 
 Measure = Callable[[Sequence[Sequence[dict[str, str]]]], list[int]]
 
@@ -40,6 +44,7 @@ class Survey:
     longest: int = 0
     sha256: str = ""
     size: int = 0
+    # At most two are kept: what counts is whether there is exactly one.
     skills: set[tuple[str, int]] = field(default_factory=set)
 
 
@@ -53,6 +58,8 @@ def parse_row(line: bytes, number: int) -> dict[str, Any]:
         raise RowError(f"row {number}: not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError as error:
         raise RowError(f"row {number}: nested too deeply") from error
+    except ValueError as error:
+        raise RowError(f"row {number}: not JSON that can be read: {error}") from error  # a number of thousands of digits
     if not isinstance(row, dict):
         raise RowError(f"row {number}: a {type(row).__name__} where an object with messages is needed")
     return row
@@ -68,25 +75,40 @@ def check_messages(row: dict[str, Any], number: int) -> list[dict[str, str]]:
             raise RowError(f"row {number}: message {place} needs a role and text content")
         if message.get("role") not in ROLES:
             raise RowError(f"row {number}: unknown role {str(message.get('role'))[:40]!r}", hint=f"roles: {', '.join(ROLES)}")
-        if any("\ud800" <= c <= "\udfff" for c in message["content"]):
+        if not is_text(message["content"]):
             raise RowError(f"row {number}: message {place} holds a lone surrogate, which is not text")
     if not any(m["role"] == TRAINED_ROLE and m["content"].strip() for m in messages):
         raise RowError(f"row {number}: no {TRAINED_ROLE} message with text, so nothing could be learnt from it")
     return messages
 
 
+def is_text(value: str) -> bool:
+    """Say whether a string can be stored as UTF-8; JSON can spell lone surrogates, which cannot."""
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+
+
 def check_not_eval(row: dict[str, Any], number: int) -> tuple[str, int] | None:
-    """Return the row's (skill, level) when it names them; raises RowError when its key belongs to the eval partition."""
+    """Return the row's (skill, level) when it names them; raises RowError when its key belongs to the eval partition.
+
+    A row that carries a key must name skill and level in full, or its partition could not be told.
+    """
     meta = row.get("metadata")
-    if not isinstance(meta, dict) or not isinstance(meta.get("skill"), str) or not isinstance(meta.get("level"), int):
+    if not isinstance(meta, dict):
         return None
-    skill, level, key = meta["skill"], meta["level"], meta.get("key")
-    if isinstance(key, str) and split_of(skill, level, key) == "eval":
-        raise RowError(
-            f"row {number}: its problem belongs to the eval set of {skill} level {level}",
-            hint="eval problems are never trained; generate rows with split train",
-        )
-    return skill, level
+    skill, level, key = meta.get("skill"), meta.get("level"), meta.get("key")
+    named = isinstance(skill, str) and _SKILL.match(skill) and type(level) is int and 0 <= level <= MAX_LEVEL
+    if isinstance(skill, str) and isinstance(key, str):
+        if not named or not is_text(key):
+            raise RowError(
+                f"row {number}: metadata with a key needs a skill id and a level from 0 to {MAX_LEVEL} beside it",
+                hint="write level as a number, or leave the key out",
+            )
+        if split_of(skill, int(str(level)), key) == "eval":
+            raise RowError(
+                f"row {number}: its problem belongs to the eval set of {skill} level {level}",
+                hint="eval problems are never trained; generate rows with split train",
+            )
+    return (str(skill), int(str(level))) if named else None
 
 
 def survey(lines: Iterable[bytes], measure: Measure, max_length: int) -> tuple[Survey, Iterator[bytes]]:
@@ -98,6 +120,7 @@ def survey(lines: Iterable[bytes], measure: Measure, max_length: int) -> tuple[S
 def _checked(lines: Iterable[bytes], found: Survey, measure: Measure, max_length: int) -> Iterator[bytes]:
     digest = hashlib.sha256()
     waiting: list[tuple[int, list[dict[str, str]]]] = []
+    held = 0
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE:
             raise RowError(f"row {number}: longer than {MAX_LINE} bytes")
@@ -106,12 +129,15 @@ def _checked(lines: Iterable[bytes], found: Survey, measure: Measure, max_length
         if line.strip():
             row = parse_row(line, number)
             messages = check_messages(row, number)
-            if skill := check_not_eval(row, number):
+            skill = check_not_eval(row, number)
+            if skill and len(found.skills) < 2:
                 found.skills.add(skill)
             waiting.append((number, messages))
             found.rows += 1
-            if len(waiting) == BATCH:
+            held += len(line)
+            if len(waiting) == BATCH_ROWS or held > BATCH_BYTES:
                 _measure(waiting, found, measure, max_length)
+                held = 0
         yield line
     _measure(waiting, found, measure, max_length)
     if found.rows == 0:

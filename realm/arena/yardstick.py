@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from realm.arena.validation import Measure
-from realm.armory.heroes import active_config, active_hero, load_template, read_hero
+from realm.armory.heroes import active_config, active_hero, load_template, load_tokenizer, read_hero
 from realm.armory.template import ChatTemplate, Message
 from realm.core.paths import Paths
 
@@ -22,18 +22,34 @@ class Yardstick:
     max_length: int
 
 
+# Normalisers may shorten text before it is cut into tokens, never by more than this.
+NORMALISED = 4
+
+
 @lru_cache(maxsize=4)
-def _template(folder: Path, _modified_ns: int) -> ChatTemplate:
-    return load_template(read_hero(folder))
+def _template(folder: Path, _modified_ns: int) -> tuple[ChatTemplate, int]:
+    """Return the hero's template and the length of its longest token in bytes."""
+    hero = read_hero(folder)
+    vocabulary = load_tokenizer(hero).get_vocab()
+    return load_template(hero), max(len(token.encode()) for token in vocabulary)
 
 
 def yardstick_of(paths: Paths) -> Yardstick:
-    """Return the yardstick of the active hero; raises BadInput when the home has no hero yet."""
-    hero = active_hero(paths)
-    template = _template(hero.folder, (hero.folder / "tokenizer.json").stat().st_mtime_ns)
+    """Return the yardstick of the active hero; raises BadInput when the home has no hero yet.
+
+    A row that cannot fit, whatever its tokens, is not tokenised: it counts as the fewest tokens it may have.
+    """
+    hero, max_length = active_hero(paths), active_config(paths).config.max_length
+    template, longest = _template(hero.folder, (hero.folder / "tokenizer.json").stat().st_mtime_ns)
+
+    def fewest(messages: Sequence[Message]) -> int:
+        return sum(len(message["content"]) for message in messages) // (longest * NORMALISED)
 
     def measure(rows: Sequence[Sequence[dict[str, str]]]) -> list[int]:
         messages = cast("Sequence[Sequence[Message]]", rows)
-        return [len(row.ids) for row in template.render_many(messages, mantra=hero.mantra)]
+        least = [fewest(row) for row in messages]
+        fit = [row for row, count in zip(messages, least, strict=True) if count <= max_length]
+        found = iter(template.render_many(fit, mantra=hero.mantra)) if fit else iter(())
+        return [count if count > max_length else len(next(found).ids) for count in least]
 
-    return Yardstick(measure, active_config(paths).config.max_length)
+    return Yardstick(measure, max_length)

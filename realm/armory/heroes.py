@@ -40,7 +40,7 @@ def read_hero(folder: Path) -> Hero:
     try:
         facts = json.loads((folder / HERO_FILE).read_text(encoding="utf-8"))
         return Hero(facts["id"], facts["name"], facts["model"], facts["preset"], folder, facts)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{folder.name} is not a hero: {HERO_FILE} {error}", hint="make one: realm hero create") from error
 
 
@@ -48,7 +48,8 @@ def list_heroes(paths: Paths) -> list[Hero]:
     """Return all base heroes of the home, by id."""
     if not paths.models.is_dir():
         return []
-    return [read_hero(folder) for folder in sorted(paths.models.iterdir()) if (folder / HERO_FILE).is_file()]
+    found = [p for p in sorted(paths.models.iterdir()) if not p.name.startswith(".") and (p / HERO_FILE).is_file()]
+    return [read_hero(folder) for folder in found]
 
 
 def active_hero(paths: Paths) -> Hero:
@@ -72,9 +73,14 @@ def active_config(paths: Paths) -> Resolved:
     return resolve(read_raw(paths), active_preset(paths))
 
 
-def load_template(hero: Hero) -> ChatTemplate:
-    """Return the hero's template with its tokenizer, without loading weights."""
+def load_tokenizer(hero: Hero) -> Tokenizer:
+    """Return the hero's tokenizer; raises BadInput when its folder lacks it."""
     path = hero.folder / "tokenizer.json"
     if not path.is_file():
         raise BadInput(f"hero {hero.id} has no tokenizer.json", hint="make it again: realm hero create")
-    return ChatTemplate(Tokenizer.from_file(str(path)))
+    return Tokenizer.from_file(str(path))
+
+
+def load_template(hero: Hero) -> ChatTemplate:
+    """Return the hero's template with its tokenizer, without loading weights."""
+    return ChatTemplate(load_tokenizer(hero))

@@ -53,11 +53,10 @@ def add(file: Path, priority: str) -> None:
     """Check a training file and put a copy of it on the board."""
     from realm.arena import intake
     from realm.core import durable
-    from realm.core.ids import new_ulid
     from realm.core.store import open_facts
 
     paths = open_home()
-    spool = paths.home / "queue" / f".{new_ulid()}.tmp"
+    spool = durable.spool_file(paths.home / "queue")
     durable.copy_file(file, spool)
     try:
         with closing(open_facts(paths)) as facts:

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from typing import IO, Any
 
 from realm.core.errors import Conflict, NoSpace
 
+# Everything half-made carries the process that makes it: `.{name}.{pid}.{random}.{end}`.
+_HALF_MADE = re.compile(r"^\..*\.(\d+)\.[0-9a-f]{8}\.(?:tmp|incoming|gone)$", re.DOTALL)
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -51,8 +54,17 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def _half_made(parent: Path, name: str, end: str) -> Path:
+    return parent / f".{name}.{os.getpid()}.{os.urandom(4).hex()}.{end}"
+
+
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    return _half_made(path.parent, path.name, "tmp")
+
+
+def spool_file(folder: Path) -> Path:
+    """Return a new hidden name in `folder` for bytes that are not judged yet; `sweep_leftovers` knows whose it is."""
+    return _half_made(folder, "spool", "tmp")
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -150,9 +162,10 @@ def commit_dir(temporary: Path, final: Path) -> None:
 
 def new_dir(parent: Path, name: str) -> Path:
     """Create a fresh hidden folder `.{name}.*.incoming` in which a result is assembled before `commit_dir`."""
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = parent / f".{name}.{os.getpid()}.{os.urandom(4).hex()}.incoming"
-    folder.mkdir()
+    with disk_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = _half_made(parent, name, "incoming")
+        folder.mkdir()
     return folder
 
 
@@ -164,21 +177,33 @@ def remove_file(path: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder: rename it out of sight first, so that a crash never leaves half of it under its name."""
-    hidden = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.gone")
+    hidden = _half_made(folder.parent, folder.name, "gone")
     folder.rename(hidden)
     fsync_dir(folder.parent)
     shutil.rmtree(hidden)
 
 
+def _lives(pid: int) -> bool:
+    """Say whether another process with this id runs; our own earlier leftovers count as a dead one's."""
+    return pid != os.getpid() and Path(f"/proc/{pid}").exists()
+
+
 def sweep_leftovers(parent: Path) -> list[str]:
-    """Remove half-made `.incoming`, `.gone` and `.tmp` leftovers of a crash below `parent`; returns their names."""
-    found = [p for p in parent.glob(".*") if p.suffix in (".incoming", ".gone", ".tmp")]
-    for path in found:
-        if path.is_dir():
+    """Remove what processes that died left half-made directly in `parent`; returns the names.
+
+    What a living process is making stays: an upload goes on while the arena starts again.
+    """
+    removed = []
+    for path in parent.iterdir() if parent.is_dir() else ():
+        made = _HALF_MADE.match(path.name)
+        if not made or _lives(int(made[1])):
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
-    return [path.name for path in found]
+            path.unlink(missing_ok=True)
+        removed.append(path.name)
+    return removed
 
 
 def open_new(path: Path) -> IO[bytes]:
