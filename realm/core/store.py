@@ -105,24 +105,26 @@ def open_telemetry(paths: Paths) -> sqlite3.Connection:
     return _open(paths.telemetry_db, "NORMAL", TELEMETRY)
 
 
-def _read(path: Path) -> sqlite3.Connection:
+def _read(path: Path, make: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    """Open a database for reading; one that is missing or just being made by another process is made first."""
+    if not path.exists():
+        make().close()
     connection = sqlite3.connect(
         f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA query_only=ON")
+    if int(connection.execute("PRAGMA user_version").fetchone()[0]) == 0:
+        # The file exists but its tables do not yet: wait for whoever makes them, by making them.
+        make().close()
     return connection
 
 
 def read_facts(paths: Paths) -> sqlite3.Connection:
     """Open the facts database for reading; a home that has none yet gets an empty one."""
-    if not paths.facts_db.exists():
-        open_facts(paths).close()
-    return _read(paths.facts_db)
+    return _read(paths.facts_db, lambda: open_facts(paths))
 
 
 def read_telemetry(paths: Paths) -> sqlite3.Connection:
     """Open the telemetry database for reading; a home that has none yet gets an empty one."""
-    if not paths.telemetry_db.exists():
-        open_telemetry(paths).close()
-    return _read(paths.telemetry_db)
+    return _read(paths.telemetry_db, lambda: open_telemetry(paths))
