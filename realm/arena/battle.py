@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from realm.arena import board, control
-from realm.arena.checkpoint_io import STATE_FORMAT, Weights, read_state, read_weights, restore_rng, rng_states, versions
+from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, versions
 from realm.arena.formation.rows import EncodedRow
-from realm.arena.forming import Formed, form, validation_rows
+from realm.arena.forming import Cut, Formed, cut_of, form, validation_rows
 from realm.arena.progress import Progress
 from realm.arena.quest import Quest
 from realm.arena.reconcile import reconcile
-from realm.arena.saver import EnqueueEvals, Outcome, Saver, Snapshot
+from realm.arena.saver import EnqueueEvals, Poisoned, Saver
+from realm.arena.saves import note_save, save, save_due, save_now
 from realm.arena.stepper import Stepper, StepResult, fix_numerics
 from realm.armory.config import Config
 from realm.armory.hero_loading import load_hero
 from realm.armory.heroes import Hero, active_config, active_hero
-from realm.armory.template import ChatTemplate, template_hash
+from realm.armory.template import ChatTemplate
 from realm.core.clock import SYSTEM, Clock, stamp
 from realm.core.daemon import StopFlag
-from realm.core.errors import Corrupt, RealmError
+from realm.core.errors import Corrupt, NoSpace, RealmError
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, open_telemetry, transaction
@@ -38,14 +39,17 @@ from realm.vault.retention import Keep
 
 log = get_logger("battle")
 IDLE_WAIT_S = 0.1
+FULL_WAIT_S = 5.0
 HOLD_WAIT_S = 0.1
 
 
 @dataclass
 class Cursor:
-    """How far the weights are: finished steps of unfinished quests, and what the next checkpoint will contain anew."""
+    """How far the weights are: finished steps of unfinished quests and how those were cut into steps, what the next
+    checkpoint will contain anew, and why quests ended early."""
 
     steps_done: dict[str, int] = field(default_factory=dict)
+    cuts: dict[str, Cut] = field(default_factory=dict)
     consumed: dict[str, ConsumedRows] = field(default_factory=dict)
     ends: dict[str, str] = field(default_factory=dict)
 
@@ -81,6 +85,8 @@ class Arena:
     cursor: Cursor = field(default_factory=Cursor)
     totals: Totals = field(default_factory=Totals)
     last: StepResult | None = None
+    save_error: RealmError | None = None
+    next_try: float = 0.0  # monotonic seconds before which a save that failed is not tried again while idle
 
     @property
     def step(self) -> int:
@@ -141,6 +147,7 @@ def _resume(arena: Arena, name: str) -> None:
     arena.stepper.load_state(weights.served, weights.raw, weights.optimiser)
     restore_rng(state["rng"])
     arena.cursor.steps_done = dict(state["steps_done"])
+    arena.cursor.cuts = {quest: Cut(**cut) for quest, cut in state["cuts"].items()}
     arena.totals = Totals(**state["totals"])
     arena.parent, arena.saved_step = name, int(state["step"])
     arena.progress.smoothed = state["smoothed_loss"]
@@ -151,22 +158,64 @@ def _resume(arena: Arena, name: str) -> None:
 
 
 def fight(arena: Arena, stop: StopFlag, *, until_idle: bool = False, max_steps: int | None = None) -> None:
-    """Fight until `stop`, until the board is empty (`until_idle`) or for `max_steps` more steps; saves at the end."""
+    """Fight until `stop`, until the board is empty (`until_idle`) or for `max_steps` more steps; saves at the end.
+
+    Raises the error of the last save when the end could not be saved, Poisoned when the weights are not finite any more
+    (the next start goes on from the last checkpoint), and with `until_idle` NoSpace when the disk is full.
+    """
     last_step = arena.step + max_steps if max_steps is not None else None
     waiting = board.processing(arena.facts)
-    while not stop.is_set() and not (last_step is not None and arena.step >= last_step):
-        if _held(arena, stop):
-            continue
-        quest = waiting.pop(0) if waiting else board.claim(arena.paths, arena.facts, step=arena.step, clock=arena.clock)
-        if quest is not None:
-            _fight_quest(arena, quest, stop, last_step)
-            continue
+    try:
+        while not stop.is_set() and not (last_step is not None and arena.step >= last_step):
+            try:
+                if not _next(arena, waiting, stop, until_idle=until_idle, last_step=last_step):
+                    break
+            except NoSpace as full:
+                if until_idle:
+                    raise
+                waiting = _wait_for_space(arena, full, stop)
         save_now(arena)
-        if until_idle:
-            break
-        _idle(arena, stop)
-    save_now(arena)
+    except Poisoned as poison:
+        _blame(arena, poison)
+        raise
+    if arena.step > arena.saved_step and arena.save_error is not None:
+        raise arena.save_error
     arena.progress.state("stopped" if control.read_orders(arena.paths).stop else "idle", "the arena has closed")
+
+
+def _next(arena: Arena, waiting: list[Quest], stop: StopFlag, *, until_idle: bool, last_step: int | None) -> bool:
+    """Hold, fight one quest, or idle; returns False when there is nothing left to do."""
+    if _held(arena, stop):
+        return True
+    quest = waiting[0] if waiting else board.claim(arena.paths, arena.facts, step=arena.step, clock=arena.clock)
+    if quest is not None:
+        _fight_quest(arena, quest, stop, last_step)
+        del waiting[:1]
+        return True
+    if not until_idle:
+        _idle(arena, stop)
+    return not until_idle
+
+
+def _wait_for_space(arena: Arena, full: NoSpace, stop: StopFlag) -> list[Quest]:
+    """Wait a little for space on the disk; returns the quests that are not wholly in the weights, to go on with."""
+    log.error("the disk is full, training waits: %s", full)
+    with suppress(NoSpace):  # a status that cannot be written is what was just logged
+        arena.progress.state("error", str(full))
+    stop.wait(FULL_WAIT_S)
+    whole = {done.quest for done in arena.cursor.consumed.values() if done.complete}
+    return [quest for quest in board.processing(arena.facts) if quest.id not in whole]
+
+
+def _blame(arena: Arena, poison: Poisoned) -> None:
+    """Count the attempt of the quest that was trained last: the weights it left are lost."""
+    log.error("%s", poison)
+    last = next(reversed(arena.cursor.consumed), None)
+    for quest in board.processing(arena.facts):
+        if quest.id == last:
+            arena.progress.event("battle.failed", subject=quest.id, step=arena.step,
+                                 data={"name": quest.name, "reason": str(poison)})  # fmt: skip
+            board.set_aside(arena.paths, arena.facts, quest, str(poison), step=arena.saved_step, clock=arena.clock)
 
 
 def _held(arena: Arena, stop: StopFlag) -> bool:
@@ -194,20 +243,26 @@ def _idle(arena: Arena, stop: StopFlag) -> None:
         arena.progress.end_quest()
         arena.progress.state("idle", "the quest board is empty")
         arena.progress.event("queue.empty", step=arena.step)
-    _note_save(arena, arena.saver.take())
+    note_save(arena, arena.saver.take())
+    if arena.clock.monotonic() >= arena.next_try:
+        save_now(arena)
     arena.progress.publish()
     stop.wait(IDLE_WAIT_S)
 
 
 def _fight_quest(arena: Arena, quest: Quest, stop: StopFlag, last_step: int | None) -> None:
     """Train one quest from its cursor; an error in it sets the quest aside and keeps the weights before it."""
+    cut = arena.cursor.cuts.get(quest.id) or cut_of(arena.config)
     try:
-        formed = form(arena.paths, quest, arena.template, arena.hero, arena.config)
-    except RealmError as error:
+        formed = form(arena.paths, quest, arena.template, arena.hero, arena.config, cut)
+    except NoSpace:
+        raise
+    except (RealmError, OSError) as error:
         _set_aside(arena, quest, None, error)
         return
+    arena.cursor.cuts[quest.id] = cut
     done = arena.cursor.steps_done.get(quest.id, 0)
-    held_out = validation_rows(arena.paths, quest, arena.template, arena.hero, arena.config)
+    held_out = _held_out(arena, quest)
     arena.progress.begin_quest(quest, len(formed.steps), done)
     kind = "battle.resumed" if done else "battle.started"
     arena.progress.event(kind, subject=quest.id, step=arena.step,
@@ -228,30 +283,44 @@ def _fight_quest(arena: Arena, quest: Quest, stop: StopFlag, last_step: int | No
             arena.progress.end_quest()
             return
         try:
-            _one_step(arena, quest, formed, number, held_out)
+            result = arena.stepper.step([formed.rows[i] for i in formed.steps[number]])
         except RealmError as error:
             _set_aside(arena, quest, formed, error)
             return
+        _after_step(arena, quest, formed, number, result, held_out)
+    if control.read_orders(arena.paths).skip:
+        control.obeyed(arena.paths, "skip")  # it came with the last step; the next quest was not meant
     if control.read_orders(arena.paths).stop_after_quest:
         control.stop_now(arena.paths)
 
 
-def _one_step(arena: Arena, quest: Quest, formed: Formed, number: int, held_out: tuple[str, list[EncodedRow]]) -> None:
-    rows = [formed.rows[i] for i in formed.steps[number]]
-    result = arena.stepper.step(rows)
+def _held_out(arena: Arena, quest: Quest) -> tuple[str, list[EncodedRow]]:
+    """Return the held-out rows of a quest; a broken file of them is told and does not stop the battle."""
+    try:
+        return validation_rows(arena.paths, quest, arena.template, arena.hero, arena.config)
+    except (RealmError, OSError) as error:
+        log.error("no validation loss: %s", error)
+        arena.progress.event("patrol.failed", step=arena.step, data={"check": "validation", "reason": str(error)})
+        return "", []
+
+
+def _after_step(
+    arena: Arena, quest: Quest, formed: Formed, number: int, result: StepResult, held_out: tuple[str, list[EncodedRow]]
+) -> None:
+    """Count a finished step: the cursor first, then what the world is told, then the save when one is due."""
     arena.last = result
     arena.totals.tokens += result.total_tokens
     arena.totals.trained_tokens += result.trained_tokens
     arena.totals.seconds += result.seconds
-    arena.totals.rows += len(rows)
+    arena.totals.rows += len(formed.steps[number])
     _consume(arena, quest, formed, number + 1)
-    arena.progress.note_step(quest, result, [row.index for row in rows], number + 1, len(formed.steps))
-    saving = _save_due(arena)
+    arena.progress.note_step(quest, result, [formed.rows[i].index for i in formed.steps[number]], number + 1, len(formed.steps))
+    saving = save_due(arena)
     if held_out[1] and (saving or arena.step % arena.config.validation.every_steps == 0):
         _validate(arena, held_out)
     if saving:
         save(arena)
-    _note_save(arena, arena.saver.take())
+    note_save(arena, arena.saver.take())
 
 
 def _validate(arena: Arena, held_out: tuple[str, list[EncodedRow]]) -> None:
@@ -267,90 +336,14 @@ def _consume(arena: Arena, quest: Quest, formed: Formed, done: int) -> None:
     complete = done == len(formed.steps)
     arena.cursor.steps_done[quest.id] = done
     if complete:
-        del arena.cursor.steps_done[quest.id]
+        del arena.cursor.steps_done[quest.id], arena.cursor.cuts[quest.id]
     arena.cursor.consumed[quest.id] = ConsumedRows(
         quest=quest.id, sha256=quest.sha256, name=quest.name, from_step=start, to_step=done, steps=len(formed.steps),
         complete=complete, skill=quest.skill, level=quest.level, generator=quest.generator, rows=quest.rows,
     )  # fmt: skip
 
 
-def _save_due(arena: Arena) -> bool:
-    minutes = (arena.clock.monotonic() - arena.saved_at) / 60
-    return arena.step % arena.config.training.save_steps == 0 or minutes >= arena.config.saving.minutes
-
-
-def save(arena: Arena) -> None:
-    """Take a snapshot of this step and let the saver write it."""
-    _note_save(arena, arena.saver.start(snapshot(arena)))
-    arena.saved_at = arena.clock.monotonic()
-
-
-def save_now(arena: Arena) -> None:
-    """Save when there is something unsaved, wait until it is committed, and move quests that ended early."""
-    _note_save(arena, arena.saver.wait())
-    if arena.step > arena.saved_step:
-        save(arena)
-        _note_save(arena, arena.saver.wait())
-    if arena.cursor.ends and arena.step == arena.saved_step:
-        _finish_ends(arena)
-
-
-def _finish_ends(arena: Arena) -> None:
-    """Quests that ended exactly at a committed step need no further checkpoint, only their move on the board."""
-    for quest in board.processing(arena.facts):
-        end = arena.cursor.ends.pop(quest.id, None)
-        if end == "skipped":
-            board.change(arena.paths, arena.facts, quest, "skipped", "queue.skipped", step=arena.step,
-                         reason="skipped by the player", clock=arena.clock)  # fmt: skip
-        elif end is not None:
-            board.set_aside(arena.paths, arena.facts, quest, end, step=arena.step, clock=arena.clock)
-    arena.cursor.ends.clear()
-
-
-def _note_save(arena: Arena, outcome: Outcome | None) -> None:
-    """Take in how a save ended: a committed one is the new parent, a failed one leaves everything for the next try."""
-    if outcome is None:
-        return
-    if outcome.record is None:
-        assert outcome.error is not None
-        arena.progress.status["save_error"] = str(outcome.error)
-        arena.progress.event("patrol.failed", step=arena.step, data={"check": "save", "reason": str(outcome.error)})
-        return
-    record = outcome.record
-    arena.parent, arena.saved_step = record.canonical_name, record.step
-    arena.progress.status.update(save_error=None, save_seconds=outcome.seconds, checkpoint=record.canonical_name)
-    for done in record.quests:
-        later = arena.cursor.consumed.get(done.quest)
-        if later is not None and later.to_step == done.to_step:
-            del arena.cursor.consumed[done.quest]
-        elif later is not None:
-            arena.cursor.consumed[done.quest] = later.model_copy(update={"from_step": done.to_step})
-        arena.cursor.ends.pop(done.quest, None)
-
-
-def snapshot(arena: Arena) -> Snapshot:
-    """Return copies of everything a checkpoint of this step holds."""
-    now = arena.progress.status
-    last = next(reversed(arena.cursor.consumed.values()), None)
-    current = now["val_loss_step"] if now.get("val_loss_step") == arena.step else None
-    record: dict[str, Any] = {
-        "step": arena.step, "hero": arena.hero.id, "train_loss": arena.progress.smoothed,
-        "val_loss": now["val_loss"] if current else None, "val_set": now["val_set"] if current else None,
-        "learning_rate": arena.last.lr if arena.last else 0.0, "epoch": 1.0,
-        "skill_name": last.skill if last else None, "skill_level": last.level if last else None,
-        "training_file": last.name if last else None, "parent": arena.parent, "generation": arena.generation,
-        "template_hash": template_hash(), "tokens": arena.totals.tokens, "trained_tokens": arena.totals.trained_tokens,
-        "seconds": arena.totals.seconds, "quests": list(arena.cursor.consumed.values()),
-    }  # fmt: skip
-    state: dict[str, Any] = {
-        "format": STATE_FORMAT, "step": arena.step, "hero": arena.hero.id, "steps_done": dict(arena.cursor.steps_done),
-        "totals": vars(arena.totals).copy(), "smoothed_loss": arena.progress.smoothed, "rng": rng_states(),
-        "config": arena.config.model_dump(mode="json"), "template_hash": template_hash(), "versions": versions(),
-    }  # fmt: skip
-    return Snapshot(arena.step, Weights(*arena.stepper.state_tensors()), state, record, dict(arena.cursor.ends))
-
-
-def _set_aside(arena: Arena, quest: Quest, formed: Formed | None, error: RealmError) -> None:
+def _set_aside(arena: Arena, quest: Quest, formed: Formed | None, error: Exception) -> None:
     """An error in a quest: keep the weights, record the reason, give the quest its next try or set it aside."""
     log.error("quest %s: %s", quest.name, error)
     arena.progress.event("battle.failed", subject=quest.id, step=arena.step, data={"name": quest.name, "reason": str(error)})

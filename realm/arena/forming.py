@@ -33,8 +33,20 @@ def mantra_of(hero: Hero, quest: Quest) -> str | None:
     return hero.mantra.replace("{date}", quest.arrived_at[:10]) if hero.mantra else None
 
 
-def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config: Config) -> Formed:
-    """Encode a quest and plan its steps; a pure function of file, hero and configuration, so that a cursor is enough.
+@dataclass(frozen=True)
+class Cut:
+    """How a quest was cut into steps when it was begun; a quest goes on as it began, whatever the configuration says now."""
+
+    rows_per_step: int
+    seed: int
+
+
+def cut_of(config: Config) -> Cut:
+    return Cut(config.training.rows_per_step, config.seed)
+
+
+def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config: Config, cut: Cut) -> Formed:
+    """Encode a quest and plan its steps; a pure function of file, hero and cut, so that a cursor is enough.
 
     Raises Corrupt when the file is not the one that was accepted, BadInput naming a row that cannot be trained.
     """
@@ -44,8 +56,8 @@ def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config:
     messages = [cast("list[Message]", row["messages"]) for row in board.read_rows(paths, quest)]
     formed = form_quest(messages, template, config.max_length, mantra=mantra_of(hero, quest), name=quest.name)
     refuse_too_long(formed, config.max_length, quest.name)
-    seed = derive_seed("order", quest.sha256, config.seed)
-    return Formed(formed.rows, plan_batches([len(row) for row in formed.rows], config.training.rows_per_step, seed))
+    seed = derive_seed("order", quest.sha256, cut.seed)
+    return Formed(formed.rows, plan_batches([len(row) for row in formed.rows], cut.rows_per_step, seed))
 
 
 def validation_name(skill: str, level: int) -> str:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from realm.arena import board
 from realm.arena.checkpoint_io import Weights, write_checkpoint
 from realm.arena.quest import Quest, from_row
-from realm.core import events
+from realm.core import events, manifest
 from realm.core.clock import Clock, stamp
-from realm.core.errors import RealmError
+from realm.core.errors import Corrupt, RealmError, Unavailable
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, transaction
@@ -44,11 +46,29 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the last save ended: the committed record, or the error that prevented it."""
+    """How the last save ended: the committed record with the early ends it holds, or the error that prevented it."""
 
     record: Record | None
     error: RealmError | None
     seconds: float
+    ends: dict[str, str]
+
+
+class Poisoned(Corrupt):
+    """Weights or optimiser state are not finite: they are not saved, and the battle goes on from the last checkpoint."""
+
+    code = "poisoned"
+
+
+def refuse_poisoned(snapshot: Snapshot) -> None:
+    """Raise Poisoned naming the first tensor that holds NaN or infinity."""
+    groups = (snapshot.weights.served, snapshot.weights.raw or {}, snapshot.weights.optimiser)
+    for name, tensor in (item for group in groups for item in group.items()):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Poisoned(
+                f"step {snapshot.step}: {name} holds numbers that are not finite; nothing was saved",
+                hint="training starts again from the last checkpoint; a lower learning rate helps",
+            )
 
 
 class Saver:
@@ -89,31 +109,54 @@ class Saver:
 
     def _run(self, snapshot: Snapshot) -> None:
         begin = self._clock.monotonic()
+        record, failed = None, None
         try:
             record = self._save(snapshot)
-            self._outcome = Outcome(record, None, self._clock.monotonic() - begin)
         except RealmError as error:
-            log.error("checkpoint at step %d was not saved: %s", snapshot.step, error)
-            self._outcome = Outcome(None, error, self._clock.monotonic() - begin)
+            failed = error
+        except (OSError, SafetensorError, sqlite3.Error) as error:
+            # Full, read-only or failing disk, seen through a library: the old checkpoint stays, the next save tries again.
+            failed = Unavailable(f"the disk refused: {error}", hint="look at the disk; the last checkpoint is intact")
         except BaseException as error:  # noqa: BLE001
             # Handed to the training thread, which ends the process: the weaver starts it again from the last checkpoint.
             self._crash = error
+            return
+        if failed is not None:
+            log.error("checkpoint at step %d was not saved: %s", snapshot.step, failed)
+        self._outcome = Outcome(record, failed, self._clock.monotonic() - begin, snapshot.ends)
 
     def _save(self, snapshot: Snapshot) -> Record:
         begin = self._clock.monotonic()
-        name = ledger.canonical_name(snapshot.step, self._clock)
-        record = {**snapshot.record, "timestamp": stamp(self._clock.now())}
-        folder, complete = write_checkpoint(
-            self._paths.current_model, name, self._base, snapshot.weights, snapshot.state, record
-        )
+        refuse_poisoned(snapshot)
+        folder, complete = self._committed(snapshot.step) or self._write(snapshot)
         written = self._clock.monotonic() - begin
         connection = open_facts(self._paths)
         try:
             finish(self._paths, connection, complete, folder, snapshot.ends, self._enqueue, self._clock, written)
-            retention.apply(self._paths, connection, self._keep, self._clock)
+            self._retain(connection)
         finally:
             connection.close()
         return complete
+
+    def _committed(self, step: int) -> tuple[Path, Record] | None:
+        """Return the checkpoint of this step when a save before wrote it and could not record it."""
+        for folder in ledger.folders(self._paths):
+            if ledger.extract_step(folder.name) == step:
+                manifest.verify(folder)
+                return folder, ledger.read_record(folder / ledger.SIDECAR)
+        return None
+
+    def _write(self, snapshot: Snapshot) -> tuple[Path, Record]:
+        name = ledger.canonical_name(snapshot.step, self._clock)
+        record = {**snapshot.record, "timestamp": stamp(self._clock.now())}
+        return write_checkpoint(self._paths.current_model, name, self._base, snapshot.weights, snapshot.state, record)
+
+    def _retain(self, connection: sqlite3.Connection) -> None:
+        try:
+            retention.apply(self._paths, connection, self._keep, self._clock)
+        except (RealmError, OSError, sqlite3.Error) as error:
+            # The checkpoint is committed; what could not be dropped now is dropped after the next one.
+            log.error("old checkpoints could not be dropped: %s", error)
 
 
 def finish(

@@ -41,13 +41,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise Corrupt(f"{folder.name} has no manifest", hint="it was never completed, or its manifest was removed")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        complete = manifest["format"] == FORMAT and manifest["weights_sha256"] == manifest["files"][WEIGHTS]["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        complete = (
+            manifest["format"] == FORMAT
+            and manifest["weights_sha256"] == manifest["files"][WEIGHTS]["sha256"]
+            and type(manifest["step"]) is int
+            and isinstance(manifest["canonical_name"], str)
+            and all(_plain_entry(name, entry) for name, entry in manifest["files"].items())
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Corrupt(f"the manifest of {folder.name} is damaged") from error
     if not complete:
         raise Corrupt(f"the manifest of {folder.name} is of another format, or contradicts itself")
     found: dict[str, Any] = manifest
     return found
+
+
+def _plain_entry(name: str, entry: dict[str, Any]) -> bool:
+    inside = not name.startswith("/") and ".." not in name.split("/")
+    return inside and type(entry["size"]) is int and isinstance(entry["sha256"], str)
 
 
 def check_sizes(folder: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from realm.core.store import transaction
 
 SIDECAR = ".ledger.json"
 DROPPED = ".dropped"
-_CANONICAL = re.compile(r"^checkpoint-(\d+)-(\d{8})-(\d{4})$")
+_CANONICAL = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})-([0-9]{8})-([0-9]{4})\Z")
 METRICS = {"train_loss": "min", "val_loss": "min"}
 
 
@@ -90,7 +90,7 @@ def folders(paths: Paths) -> list[Path]:
     if not paths.current_model.is_dir():
         return []
     found = [p for p in paths.current_model.iterdir() if p.is_dir() and _CANONICAL.match(p.name)]
-    return sorted(found, key=lambda p: extract_step(p.name))
+    return sorted(found, key=lambda p: (extract_step(p.name), p.name))
 
 
 def read_record(path: Path) -> Record:
@@ -117,6 +117,14 @@ def index(connection: sqlite3.Connection, record: Record, folder: Path) -> None:
         (record.canonical_name, record.step, record.parent, record.generation, record.weights_sha256,
          sha256_file(folder / manifest.NAME), manifest.folder_size(found), record.timestamp, record.model_dump_json()),
     )  # fmt: skip
+
+
+def indexed(connection: sqlite3.Connection, name: str) -> Record:
+    """Return the record of a checkpoint as it was indexed; raises Unknown."""
+    row = connection.execute("SELECT record FROM checkpoints WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise unknown_name("checkpoint", name, [])
+    return Record.model_validate_json(row["record"])
 
 
 def drop_from_index(connection: sqlite3.Connection, record: Record, reason: str) -> None:

@@ -92,13 +92,13 @@ def candidates(connection: sqlite3.Connection) -> list[Candidate]:
 
 
 def apply(paths: Paths, connection: sqlite3.Connection, keep: Keep, clock: Clock = SYSTEM) -> Plan:
-    """Plan and drop: the sidecar is kept, the index says why, then the folder goes."""
+    """Plan and drop: the sidecar is kept, the index says why, then the folder goes; one that is gone already is noted."""
     decided = plan(candidates(connection), protected_names(connection), keep, clock.now())
     for name, reason in decided.dropped.items():
-        folder = paths.current_model / name
-        record = ledger.read_record(folder / ledger.SIDECAR)
+        folder, record = paths.current_model / name, ledger.indexed(connection, name)
         ledger.keep_sidecar(paths, record)
         with transaction(connection):
             ledger.drop_from_index(connection, record, reason)
-        remove_tree(folder)
+        if folder.is_dir():
+            remove_tree(folder)
     return decided
