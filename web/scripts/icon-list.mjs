@@ -2,22 +2,23 @@
 export const CORE = [
   // places
   'tavern-sign', 'scroll-unfurled', 'crystal-ball', 'open-treasure-chest', 'castle', 'hourglass', 'gears',
-  'anvil-impact', 'watchtower', 'sewing-string',
+  'anvil-impact', 'watchtower',
   // stats
   'upgrade', 'sparkles', 'crossed-swords', 'shield', 'target-arrows', 'two-coins', 'heart-plus', 'battery-100',
   'heat-haze', 'processor', 'microchip', 'crown',
-  // skills
-  'jigsaw-box', 'abacus', 'spell-book',
+  // skills; a skill file may name any of these, the shipped files' own glyphs are added by themselves
+  'jigsaw-box', 'abacus', 'spell-book', 'chess-knight', 'brain', 'quill-ink', 'calculator', 'globe', 'test-tubes',
+  'conversation', 'musical-notes', 'compass', 'stopwatch', 'maze', 'wizard-staff',
   // events and states
   'star-formation', 'broken-shield', 'death-skull', 'pause-button', 'play-button', 'stop-sign',
-  'fast-forward-button', 'laurels', 'trophy-cup', 'locked-chest', 'padlock', 'power-lightning', 'auto-repair',
-  'info', 'help', 'talk', 'trash-can', 'cycle', 'eye-target', 'lantern-flame', 'magnifying-glass', 'impact-point',
-  'medal', 'save', 'ringing-bell',
+  'fast-forward-button', 'laurels', 'trophy-cup', 'locked-chest', 'power-lightning', 'auto-repair',
+  'info', 'help', 'trash-can', 'cycle', 'lantern-flame', 'magnifying-glass', 'impact-point',
+  'medal', 'save', 'raven',
 ];
 
 export const CREATURES = [
   'golem-head', 'rock-golem', 'goblin', 'spectre', 'minotaur', 'wyvern', 'gargoyle', 'hydra', 'imp', 'cultist',
   'slime', 'dragon-head', 'spiked-dragon-head', 'diablo-skull', 'medusa-head', 'cyclops', 'mimic-chest', 'troll',
   'ogre', 'orc-head', 'grim-reaper', 'sea-serpent', 'lizardman', 'scorpion', 'robot-golem',
-  'kraken-tentacle', 'warlock-eye', 'centaur', 'hooded-figure',
+  'centaur',
 ];

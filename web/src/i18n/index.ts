@@ -1,24 +1,25 @@
-// Every word of the Tavern comes from a file of strings; keys are checked by the compiler. The landing page's words
-// load with it, the others with the first page that needs them (see late.ts).
+// Every word of the Tavern comes from a file of strings; keys are checked by the compiler.
 import { prefs } from '../lib/prefs.svelte';
-import en from './en.json';
-import type pages from './en.pages.json';
 import { fill, type Params } from './fill';
+import { loaded } from './loaded.svelte';
+import { strings, type Key } from './strings';
 
-export type Key = keyof typeof en | keyof typeof pages;
+export type { Key } from './strings';
 
-const strings: Record<string, string> = { ...en };
-
-export function addStrings(more: Record<string, string>): void {
-  Object.assign(strings, more);
+/** The template of a key; under "Real" labels its ".real" variant where there is one. */
+function template(key: string): string | undefined {
+  const plain = Object.hasOwn(strings, key) ? strings[key] : undefined;
+  if (prefs.labels !== 'real') return plain;
+  if (!loaded.done) void loaded.load();
+  return strings[`${key}.real`] ?? plain;
 }
 
-export const t = (key: Key, params?: Params): string => fill(strings[key] ?? key, params);
+export const t = (key: Key, params?: Params): string => fill(template(key) ?? key, params);
 
 /** The string of a key made at run time (event kinds, states), null when there is none. */
 export function maybe(key: string, params?: Params): string | null {
-  const template = Object.hasOwn(strings, key) ? strings[key] : undefined;
-  return template === undefined ? null : fill(template, params);
+  const found = template(key);
+  return found === undefined ? null : fill(found, params);
 }
 
 type Dual = Extract<Key, `dual.${string}.game`> extends `dual.${infer Name}.game` ? Name : never;
