@@ -87,20 +87,23 @@ def page_routes(root: Path = STATIC) -> APIRouter:
     bundle = Bundle(root)
     router = APIRouter(include_in_schema=False)
 
-    def page() -> Response:
+    def page(status: int = 200) -> Response:
         index = bundle.assets().get("/index.html")
         if index is None:
             return HTMLResponse(_NOT_BUILT, status_code=503, headers={"Cache-Control": "no-store"})
-        return HTMLResponse(index.body, headers={"Cache-Control": "no-store"})
+        return HTMLResponse(index.body, status_code=status, headers={"Cache-Control": "no-store"})
 
     def file(request: Request, path: str) -> Response:
+        if f"/{path.rstrip('/')}" in PAGES:
+            return page()
         asset = bundle.assets().get(f"/{path}")
-        if asset is None or path == "index.html":
-            raise HTTPException(404, f"there is no page or file /{path[:200]}")
-        return _answer(asset, f"/{path}", request.headers.get("if-none-match"))
+        if asset is not None and path != "index.html":
+            return _answer(asset, f"/{path}", request.headers.get("if-none-match"))
+        if request.headers.get("sec-fetch-dest") == "document" and not path.startswith("api/"):
+            # A person followed a wrong link: the app shows them the way back.
+            return page(404)
+        raise HTTPException(404, f"there is no page or file /{path[:200]}")
 
-    for path in PAGES:
-        router.add_api_route(path, page, methods=["GET", "HEAD"])
     router.add_api_route("/{path:path}", file, methods=["GET", "HEAD"])
     return router
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from realm.core.errors import BadInput
 from realm.watchtower.facts import event_of, read_transaction
 from realm.watchtower.sentences import sentence
+from realm.watchtower.tiles import TILE, Bar, Tiles, read_bars
 
 MOST_BUCKETS = 2000
 MARKED = ("hero.level_up", "hero.champion", "skill.mastered", "battle.failed", "battle.loss_spike")
@@ -16,7 +17,7 @@ MOST_MARKERS = 200
 
 
 class Span(NamedTuple):
-    """Steps from `first` to `last`, cut into buckets of `width` steps."""
+    """Steps from `first` to `last` in buckets of `width` steps that begin at multiples of it."""
 
     first: int
     last: int
@@ -24,35 +25,44 @@ class Span(NamedTuple):
 
 
 def span_of(first: int, last: int, buckets: int) -> Span:
-    """Return the narrowest equal buckets that are at most `buckets`; raises BadInput for a span that cannot be."""
+    """Return the span in at most `buckets` buckets; raises BadInput for one that cannot be.
+
+    Buckets lie on a fixed grid, so that a curve that grows does not shift; from TILE steps on their width is a multiple
+    of it.
+    """
     if first > last:
         raise BadInput(f"from {first} is after to {last}", hint="give from <= to, in steps")
     if not 1 <= buckets <= MOST_BUCKETS:
         raise BadInput(f"{buckets} buckets", hint=f"1 to {MOST_BUCKETS}")
-    return Span(first, last, -(-(last - first + 1) // buckets))
+    width = _up(last - first + 1, buckets)
+    if last // width - first // width + 1 > buckets:
+        # A span that does not begin on the grid touches one bucket more.
+        width = last + 1 if buckets == 1 else _up(last - first + 1, buckets - 1)
+    return Span(first, last, width if width < TILE else _up(width, TILE) * TILE)
 
 
-def bucketed(rows: Iterable[tuple[int, float]], span: Span) -> list[dict[str, Any]]:
-    """Return one point per bucket that holds a step: x = its last step, min, max and last of the loss. Pure.
+def _up(whole: int, part: int) -> int:
+    return -(-whole // part)
 
-    Rows are (step, loss) in the order of steps.
-    """
+
+def bucketed(bars: Iterable[Bar], width: int) -> list[dict[str, Any]]:
+    """Return one point per bucket that holds a step: x = its last step, min, max and last of the loss. Pure."""
     points: list[dict[str, Any]] = []
     bucket = -1
-    for step, loss in rows:
-        if (step - span.first) // span.width != bucket:
-            bucket = (step - span.first) // span.width
-            points.append({"x": step, "min": loss, "max": loss, "last": loss})
+    for step, low, high, last in bars:
+        if step // width != bucket:
+            bucket = step // width
+            points.append({"x": step, "min": low, "max": high, "last": last})
             continue
         point = points[-1]
-        point["x"], point["last"] = step, loss
-        point["min"], point["max"] = min(point["min"], loss), max(point["max"], loss)
+        point["x"], point["last"] = step, last
+        point["min"], point["max"] = min(point["min"], low), max(point["max"], high)
     return points
 
 
 def read_series(
-    telemetry: sqlite3.Connection, first: int | None, last: int | None, buckets: int
-) -> dict[str, Any]:  # fmt: skip
+    telemetry: sqlite3.Connection, tiles: Tiles, first: int | None, last: int | None, buckets: int
+) -> dict[str, Any]:
     """Return `{"from", "to", "points", "val"}` of the recorded steps; with nothing recorded, nulls with their reason."""
     with read_transaction(telemetry):
         low, high = telemetry.execute("SELECT min(step), max(step) FROM steps").fetchone()
@@ -60,33 +70,27 @@ def read_series(
             why = "no step has been recorded yet"
             return {"from": None, "from_reason": why, "to": None, "to_reason": why, "points": [], "val": []}
         span = span_of(low if first is None else first, high if last is None else last, buckets)
+        found = read_bars(telemetry, *span) if span.width < TILE else _tiled(telemetry, tiles, span)
         return {
             "from": span.first,
             "to": span.last,
-            "points": _points(telemetry, span),
+            "points": bucketed(found, span.width),
             "val": [{"x": x, "y": y} for x, y in _validation(telemetry, span)],
         }
 
 
-def _points(telemetry: sqlite3.Connection, span: Span) -> list[dict[str, Any]]:
-    where = "FROM steps WHERE step BETWEEN ? AND ?"
-    if span.width == 1:
-        rows = telemetry.execute(f"SELECT step, loss {where} ORDER BY step", (span.first, span.last))
-        return bucketed(map(tuple, rows), span)
-    # The extremes are aggregated in SQL; the last loss of a bucket is fetched by its step, so that no bare column is
-    # taken from an undefined row.
-    rows = telemetry.execute(
-        "SELECT g.x, g.low, g.high, s.loss FROM (SELECT max(step) AS x, min(loss) AS low, max(loss) AS high "
-        f"{where} GROUP BY (step - ?) / ?) g JOIN steps s ON s.step = g.x ORDER BY g.x",
-        (span.first, span.last, span.first, span.width),
-    )
-    return [{"x": x, "min": low, "max": high, "last": loss} for x, low, high, loss in rows]
+def _tiled(telemetry: sqlite3.Connection, tiles: Tiles, span: Span) -> Iterator[Bar]:
+    """Yield rows up to the first whole tile, the tiles, and rows after the last whole one."""
+    end = min(tiles.extend(telemetry), (span.last + 1) // TILE * TILE)
+    begin = min(_up(span.first, TILE) * TILE, end)
+    yield from read_bars(telemetry, span.first, min(begin - 1, span.last), TILE)
+    yield from tiles.between(begin, end - 1)
+    yield from read_bars(telemetry, max(end, span.first), span.last, TILE)
 
 
 def _validation(telemetry: sqlite3.Connection, span: Span) -> list[tuple[int, float]]:
     rows = telemetry.execute(
-        "SELECT max(step) AS x, loss FROM validation WHERE step BETWEEN ? AND ? GROUP BY (step - ?) / ? ORDER BY x",
-        (span.first, span.last, span.first, span.width),
+        "SELECT max(step) AS x, loss FROM validation WHERE step BETWEEN ? AND ? GROUP BY step / ? ORDER BY x", span
     )
     return [(x, y) for x, y in rows]
 

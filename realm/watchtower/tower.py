@@ -16,10 +16,11 @@ from realm.watchtower.forge import Forge
 from realm.watchtower.gather import Alive, Cards, Sources, base_digest, process_alive
 from realm.watchtower.inputs import SkillCard
 from realm.watchtower.json_text import to_json
-from realm.watchtower.reader import Version, facts_reader
+from realm.watchtower.reader import Version, facts_reader, telemetry_reader
 from realm.watchtower.scrying_pool import ScryingPool
 from realm.watchtower.series import read_markers, read_series
 from realm.watchtower.snapshot import build_snapshot, tick_of
+from realm.watchtower.tiles import Tiles
 
 # A look at unchanged facts may be this old: only ages and readings of the machine move in it.
 REUSE_S = 0.25
@@ -39,6 +40,8 @@ class Watchtower:
         # Connections of their own: a long read must hold up neither the snapshot nor the feed.
         self._log = facts_reader(paths)
         self._views = facts_reader(paths)
+        self._curve = telemetry_reader(paths)
+        self._tiles = Tiles()
         self.pool = ScryingPool(self.snapshot)
         self.champions = ChampionBoard(self._contenders)
         self._lock = threading.Lock()
@@ -93,8 +96,8 @@ class Watchtower:
 
     def metrics(self, first: int | None, last: int | None, buckets: int) -> dict[str, Any]:
         """Return the loss curve, the validation points and the markers between two steps."""
-        with self.sources.telemetry.open() as telemetry:
-            series = read_series(telemetry, first, last, buckets)
+        with self._curve.open() as telemetry:
+            series = read_series(telemetry, self._tiles, first, last, buckets)
         with self._views.open() as facts:
             return series | {"markers": read_markers(facts, series["from"], series["to"])}
 
@@ -107,7 +110,7 @@ class Watchtower:
         return base_digest(self.paths) if step == 0 else None
 
     def close(self) -> None:
-        for reader in (self._log, self._views):
+        for reader in (self._log, self._views, self._curve):
             reader.close()
         self.sources.close()
 

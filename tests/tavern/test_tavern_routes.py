@@ -124,6 +124,15 @@ def test_every_page_path_is_the_app_and_never_kept(make: MakeApp, path: str) -> 
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def test_a_person_on_a_wrong_address_gets_the_app_a_script_an_error(make: MakeApp) -> None:
+    app = make()
+    person = get(app, "/nowhere", headers={"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"})
+    assert (person.status_code, "<title>Tavern</title>" in person.text) == (404, True)
+    script = get(app, "/nowhere")
+    assert (script.status_code, script.json()["error"]["code"]) == (404, "http")
+    assert get(app, "/quests/").status_code == 200
+
+
 def test_hashed_assets_are_kept_for_ever_and_others_revalidated(make: MakeApp) -> None:
     app = make()
     script = get(app, "/assets/main-D4fG7h_2.js")

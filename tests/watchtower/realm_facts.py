@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from realm.core import events
-from realm.core.clock import FakeClock, stamp
+from realm.core.clock import FakeClock
 from realm.core.store import transaction
 
 NOW = "2026-01-01T00:00:00.000Z"
@@ -62,9 +62,9 @@ def happen(db: sqlite3.Connection, kind: str, clock: FakeClock | None = None, **
         return events.append(db, kind, clock=clock or FakeClock(), **more)
 
 
-def add_steps(telemetry: sqlite3.Connection, losses: list[tuple[int, float]]) -> None:
+def add_steps(telemetry: sqlite3.Connection, losses: list[tuple[int, float]], at: str = NOW) -> None:
     telemetry.executemany(
         "INSERT INTO steps(step, at, loss, lr, grad_norm, trained_tokens, tokens, seconds, quest) "
         "VALUES (?,?,?,0.001,1.0,10,20,0.1,'q')",
-        [(step, stamp(FakeClock().now()), loss) for step, loss in losses],
+        [(step, at, loss) for step, loss in losses],
     )

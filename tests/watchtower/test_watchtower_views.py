@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import realm_facts as write
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realm.core.clock import FakeClock, stamp
@@ -17,7 +17,8 @@ from realm.watchtower.champion_board import Contender, rank, value_of
 from realm.watchtower.forge import Forge, cpu_name, no_gpu, nvml_probe
 from realm.watchtower.inputs import EvalRow
 from realm.watchtower.next_move import next_move
-from realm.watchtower.series import bucketed, span_of
+from realm.watchtower.series import bucketed, read_series, span_of
+from realm.watchtower.tiles import Bar, Tiles
 
 START = FakeClock().now()
 
@@ -104,25 +105,56 @@ def test_idle_time_is_never_more_than_the_absence(turns: list[tuple[float, str]]
 # --- series ---
 
 
+def plain(losses: list[tuple[int, float]]) -> list[Bar]:
+    return [(step, loss, loss, loss) for step, loss in losses]
+
+
 def test_no_spike_is_lost_in_a_bucket(tower: Watchtower, telemetry: sqlite3.Connection) -> None:
     losses = [(step, 1.0 + step / 10_000) for step in range(1, 1001)]
     losses[499] = (500, 90.0)
     losses[700] = (701, 0.001)
     write.add_steps(telemetry, losses)
-    found = tower.metrics(None, None, 10)
-    assert (found["from"], found["to"], len(found["points"])) == (1, 1000, 10)
+    found = tower.metrics(None, None, 20)
+    assert (found["from"], found["to"]) == (1, 1000)
     assert max(point["max"] for point in found["points"]) == 90.0
     assert min(point["min"] for point in found["points"]) == 0.001
-    assert [point["x"] for point in found["points"]] == list(range(100, 1001, 100))
+    assert [point["x"] for point in found["points"]] == [*range(52, 1000, 53), 1000]
     assert found["points"][-1]["last"] == pytest.approx(1.1)
 
 
-def test_sql_and_python_buckets_agree(tower: Watchtower, telemetry: sqlite3.Connection) -> None:
-    losses = [(step, (step * 7919 % 101) / 10) for step in range(3, 400, 2)]
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.floats(0, 9)), max_size=60, unique_by=lambda pair: pair[0]),
+    st.integers(0, 900), st.integers(0, 900), st.integers(1, 30),
+)  # fmt: skip
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_tiles_rows_and_the_definition_agree(
+    telemetry: sqlite3.Connection, losses: list[tuple[int, float]], one: int, other: int, buckets: int
+) -> None:
+    telemetry.execute("DELETE FROM steps")
     write.add_steps(telemetry, losses)
-    for buckets in (1, 7, 50, 2000):
-        span = span_of(3, 399, buckets)
-        assert tower.metrics(3, 399, buckets)["points"] == bucketed(losses, span)
+    first, last = min(one, other), max(one, other)
+    span = span_of(first, last, buckets)
+    expected = bucketed(plain(sorted(pair for pair in losses if first <= pair[0] <= last)), span.width)
+    found = read_series(telemetry, Tiles(), first, last, buckets)
+    assert found["points"] == (expected if losses else [])
+    assert len(expected) <= buckets
+
+
+def test_tiles_follow_training_forward_and_back(tower: Watchtower, telemetry: sqlite3.Connection) -> None:
+    def top() -> float:
+        return max(point["max"] for point in tower.metrics(None, None, 3)["points"])
+
+    write.add_steps(telemetry, [(step, 1.0) for step in range(450)])
+    assert top() == 1.0
+    write.add_steps(telemetry, [(step, 7.0 if step == 460 else 1.0) for step in range(450, 900)])
+    assert top() == 7.0
+    # A crash: training goes on from step 400 and writes the steps after it again.
+    telemetry.execute("DELETE FROM steps WHERE step > 400")
+    assert top() == 1.0
+    write.add_steps(telemetry, [(step, 3.0) for step in range(401, 900)], at="2026-01-02T00:00:00.000Z")
+    assert top() == 3.0
+    telemetry.execute("UPDATE steps SET loss = 5.0, at = 'later' WHERE step > 400")
+    assert top() == 5.0
 
 
 def test_zoom_markers_and_validation(tower: Watchtower, db: sqlite3.Connection, telemetry: sqlite3.Connection) -> None:
@@ -152,7 +184,7 @@ def test_a_span_that_cannot_be_is_an_error(first: int, last: int, buckets: int) 
 @given(st.integers(0, 10**9), st.integers(0, 10**7), st.integers(1, 2000))
 def test_a_span_never_has_more_buckets_than_asked(first: int, length: int, buckets: int) -> None:
     span = span_of(first, first + length, buckets)
-    assert (span.last - span.first) // span.width + 1 <= buckets
+    assert span.last // span.width - span.first // span.width + 1 <= buckets
 
 
 # --- champion board ---
