@@ -290,7 +290,13 @@ def main(paths: Paths) -> None:
         ask = OracleAsk(get_service_url("inference", Hosts.load(paths)), key=oracle_key(paths))
         styles = {str(name): share for name, share in active_preset(paths).styles.items()}
         metric = active_config(paths).config.champion_metric
-        evaluator = Evaluator(paths, connection, ask, skills, rules_from(paths), styles=styles, champion_metric=metric,
+
+        def patient_ask(step: int, prompts: Sequence[str], max_new_tokens: int) -> Answers:
+            # An answer of a large hero may take longer than a heartbeat may be old.
+            with heartbeat.during(f"asking step {step}"):
+                return ask(step, prompts, max_new_tokens)
+
+        evaluator = Evaluator(paths, connection, patient_ask, skills, rules_from(paths), styles=styles, champion_metric=metric,
                               beat=lambda progress: heartbeat.beat(progress))  # fmt: skip
         run_loop(evaluator.tick, stop, heartbeat, name="evaluator")
         connection.close()

@@ -116,6 +116,24 @@ class Heartbeat:
         )
 
 
+    @contextmanager
+    def during(self, progress: str) -> Iterator[None]:
+        """Beat from a thread while one call that has its own time limit is under way."""
+        done = threading.Event()
+
+        def beat_on() -> None:
+            while not done.wait(self._every):
+                self.beat(progress, force=True)
+
+        thread = threading.Thread(target=beat_on, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
 def read_heartbeat(path: Path) -> dict[str, Any] | None:
     """Return the last heartbeat, or None when there is none."""
     if not path.is_file():

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from realm.core.seeds import derive_seed
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from realm.arena.saver import EnqueueEvals
     from realm.armory.heroes import Hero
     from realm.guild.curriculum import HeroDiet
     from realm.guild.schedule import Schedule
@@ -64,14 +64,12 @@ class Realm:
             cards[one.id] = SkillCard(one.id, one.name, one.icon, one.game_icon, one.color, one.max_level, rules)
         return cards
 
-    def enqueue_evals(self, connection: sqlite3.Connection, checkpoint: str, step: int) -> None:
-        """Ask for the evals of a new checkpoint, inside the transaction that records it."""
-        from realm.arena.evaluations import enqueue_gate_evals
-        from realm.guild.mastery import gate_targets
-        from realm.guild.skills import get_skill
+    @cached_property
+    def enqueue_evals(self) -> EnqueueEvals:
+        """What asks for the evals of a new checkpoint, inside the transaction that records it."""
+        from realm.arena.evaluations import for_checkpoints
 
-        levels = {skill_id: get_skill(skill_id, self.paths).max_level for skill_id in self.schedule().enabled()}
-        enqueue_gate_evals(connection, checkpoint, step, gate_targets(connection, levels))
+        return for_checkpoints(self.paths)
 
     def hero(self) -> Hero:
         """Return the active hero; raises BadInput when there is none."""
@@ -92,6 +90,7 @@ class Realm:
             level_mix=mix.model_dump(),
             min_rows=rows * 10,
             max_rows=20_000,
+            quest_seconds=preset.quest_seconds,
             seed=self.seed(),
         )
 
