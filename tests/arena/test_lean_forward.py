@@ -35,7 +35,7 @@ def test_loss_and_gradients_equal_transformers(
         batch = stepper.micro_batches(form_quest(conversations[:9], hero.template, 128).rows[1:9])[0]
         loss = stepper.loss_sum(batch) / len(batch.targets)
         loss.backward()
-        found.append((float(loss), {name: p.grad.clone() for name, p in hero.model.named_parameters()}))
+        found.append((float(loss.detach()), {name: p.grad.clone() for name, p in hero.model.named_parameters()}))
     (ours, ours_grads), (theirs, their_grads) = found
     assert ours == pytest.approx(theirs, rel=1e-6)
     for name, grad in their_grads.items():
