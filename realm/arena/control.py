@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from realm.core.durable import remove_file, touch
@@ -33,9 +34,8 @@ def read_orders(paths: Paths) -> Orders:
 
 
 def _lower(paths: Paths, name: str) -> None:
-    flag = paths.control / _FLAGS[name]
-    if flag.exists():
-        remove_file(flag)
+    with suppress(FileNotFoundError):  # it was never set, or another process lowered it just now
+        remove_file(paths.control / _FLAGS[name])
 
 
 def give(paths: Paths, action: str) -> None:

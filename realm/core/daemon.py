@@ -5,8 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ from realm.core.logs import get_logger
 from realm.core.paths import Paths
 
 log = get_logger("daemon")
+LOCK_TRIES, LOCK_PAUSE_S = 5, 0.02
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def single_instance(paths: Paths, name: str) -> Iterator[None]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except BlockingIOError as error:
             holder = os.pread(handle, 64, 0).decode(errors="replace").strip() or "unknown"
             raise Conflict(
@@ -44,6 +48,17 @@ def single_instance(paths: Paths, name: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Take the lock; a look by `lock_holder` holds it for a moment, so one refusal is not yet an answer."""
+    for _ in range(LOCK_TRIES - 1):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def lock_holder(paths: Paths, name: str) -> int | None:
@@ -66,7 +81,10 @@ class StopFlag:
     """Set by SIGTERM and SIGINT; a second signal ends the process at once without saving."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # A pipe and not a threading.Event: an Event's lock may be held by the very frame the signal interrupts.
+        self._set = False
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, _close, self._reader, self._writer)
 
     def install(self) -> StopFlag:
         """Take over SIGTERM and SIGINT; only a flag is set in the handler."""
@@ -75,19 +93,28 @@ class StopFlag:
         return self
 
     def _on_signal(self, _number: int, _frame: Any) -> None:
-        if self._event.is_set():
+        if self._set:
             os._exit(130)
-        self._event.set()
+        self.set()
 
     def set(self) -> None:
-        self._event.set()
+        if not self._set:
+            self._set = True
+            os.write(self._writer, b"!")
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._set
 
     def wait(self, seconds: float) -> bool:
         """Wait up to `seconds`; returns True as soon as the flag is set."""
-        return self._event.wait(seconds)
+        if not self._set:
+            select.select([self._reader], [], [], max(0.0, seconds))
+        return self._set
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class Heartbeat:
@@ -135,11 +162,15 @@ class Heartbeat:
 
 
 def read_heartbeat(path: Path) -> dict[str, Any] | None:
-    """Return the last heartbeat, or None when there is none."""
-    if not path.is_file():
+    """Return the last heartbeat, or None when there is none that can be read (it is not fsynced: a power cut may tear it)."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    except ValueError:
+        log.warning("%s cannot be read; it is written anew by its process", path.name)
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def run_loop(

@@ -53,7 +53,6 @@ class Rules:
     token: str | None = None
     upload_paths: frozenset[str] = field(default_factory=frozenset)
     max_body: int = 1024 * 1024
-    page_paths: tuple[str, ...] = ("/",)
 
     @classmethod
     def for_port(cls, port: int, names: Iterable[str] = ("127.0.0.1", "localhost"), **more: Any) -> Rules:
@@ -103,12 +102,13 @@ def _judge_origin(rules: Rules, method: str, path: str, values: dict[str, list[s
 def _judge_body(rules: Rules, method: str, path: str, values: dict[str, list[str]]) -> Denied | None:
     if method in SAFE_METHODS:
         return None
-    kind = (values.get("content-type") or [""])[0].split(";")[0].strip().lower()
+    kinds = values.get("content-type") or [""]
+    kind = kinds[0].split(";")[0].strip().lower() if len(kinds) == 1 else "more than one"
     upload = path in rules.upload_paths
     if not (kind == "application/json" or (upload and kind in ("application/x-ndjson", "application/octet-stream"))):
         return Denied(415, "wrong_content_type", f"content type {kind or 'none'} is not taken here", "application/json")
     length = (values.get("content-length") or ["0"])[0]
-    if not length.isdigit() or (int(length) > rules.max_body and not upload):
+    if not (length.isascii() and length.isdigit()) or (int(length) > rules.max_body and not upload):
         return Denied(413, "too_large", f"a body of {length[:20]} bytes is over the limit of {rules.max_body}")
     return None
 

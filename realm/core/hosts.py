@@ -6,7 +6,7 @@ import json
 import os
 import socket
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from realm.core.errors import BadInput, unknown_name
 from realm.core.paths import Paths, resolve_home
@@ -57,7 +57,7 @@ class Hosts(BaseModel):
             return DEFAULT
         try:
             return cls.model_validate(json.loads(paths.hosts.read_text()))
-        except (ValidationError, json.JSONDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # pydantic's and json's errors are ValueErrors
             raise BadInput(f"config/hosts.json is not valid: {error}", hint="see ARCHITECTURE.md, Hosts") from error
 
     def local_id(self) -> str:
@@ -100,7 +100,7 @@ def _is_local(address: str) -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             # Only an address of this machine can be bound.
             probe.bind((address, 0))
-    except OSError:
+    except (OSError, UnicodeError):  # no such address; or no name that could be one
         return False
     return True
 
@@ -108,14 +108,17 @@ def _is_local(address: str) -> bool:
 def port_base() -> int:
     """Return `REALM_PORT_BASE` or 8000; raises BadInput when it is not a usable number."""
     text = os.environ.get("REALM_PORT_BASE", str(PORT_BASE))
-    if not text.isdigit() or not 1024 <= int(text) <= 64000:
+    if not (text.isascii() and text.isdigit()) or not 1024 <= int(text) <= 64000:
         raise BadInput(f"port base {text!r} is not a number from 1024 to 64000", hint="set --port-base")
     return int(text)
 
 
 def moved_port(default: int, base: int | None = None) -> int:
-    """Apply the rule port = base + (default - 8000)."""
-    return (port_base() if base is None else base) + default - PORT_BASE
+    """Apply the rule port = base + (default - 8000); raises BadInput when that is no port."""
+    port = (port_base() if base is None else base) + default - PORT_BASE
+    if not 1 <= port <= 65535:
+        raise BadInput(f"port {default} moves to {port}, which is no port", hint="choose another --port-base")
+    return port
 
 
 def port_of(service: str, base: int | None = None) -> int:

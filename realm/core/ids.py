@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 from pathlib import Path
 
 from realm.core.clock import SYSTEM, Clock
 from realm.core.errors import BadInput
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_ULID = re.compile(r"^[0-9a-hjkmnp-tv-z]{26}$")
-_ID = re.compile(r"^[a-z0-9][a-z0-9._-]{0,127}$")
+# \Z, because $ also matches before a line break at the end
+_ULID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}\Z")
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}\Z")
 
 
 class UlidSource:
@@ -21,13 +23,15 @@ class UlidSource:
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
         self._last = 0
+        self._lock = threading.Lock()
 
     def new(self) -> str:
-        millis = int(self._clock.now().timestamp() * 1000)
-        value = (millis << 80) | int.from_bytes(os.urandom(10), "big")
-        # Two ids of one millisecond still sort by birth.
-        value = max(value, self._last + 1)
-        self._last = value
+        with self._lock:
+            millis = int(self._clock.now().timestamp() * 1000)
+            value = (millis << 80) | int.from_bytes(os.urandom(10), "big")
+            # Two ids of one millisecond still sort by birth, and so they do when the clock was set back.
+            value = max(value, self._last + 1)
+            self._last = value
         return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 
 

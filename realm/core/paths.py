@@ -149,4 +149,7 @@ def open_home(explicit: str | os.PathLike[str] | None = None) -> Paths:
     home = get_base_dir(explicit)
     if home.exists() and not home.is_dir():
         raise BadInput(f"the base directory {home} is not a folder", hint="give a folder with --home")
-    return Paths(home).ensure()
+    try:
+        return Paths(home).ensure()
+    except OSError as error:
+        raise BadInput(f"the base directory {home} cannot be used: {error.strerror}", hint="give a folder with --home") from error

@@ -9,8 +9,10 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
-from realm.core.errors import Conflict, Corrupt, NoSpace
+from realm.core import durable
+from realm.core.errors import Conflict, Corrupt, NoSpace, Unavailable
 from realm.core.migrations import FACTS, TELEMETRY
 from realm.core.paths import Paths
 
@@ -18,9 +20,13 @@ Migration = Callable[[sqlite3.Connection], None]
 BUSY_MS = 5000
 
 
-def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, synchronous: str) -> None:
     for pragma in (
         "journal_mode=WAL",
         f"synchronous={synchronous}",
@@ -31,22 +37,33 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
         f"journal_size_limit={64 * 1024 * 1024}",
     ):
         connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Run a short write transaction (`BEGIN IMMEDIATE`); rolls back on any exception. Raises NoSpace on a full disk."""
-    connection.execute("BEGIN IMMEDIATE")
+    """Run a short write transaction (`BEGIN IMMEDIATE`); rolls back on any exception.
+
+    Raises NoSpace on a full disk and Unavailable when another process holds the database for too long.
+    """
     try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
-            raise NoSpace("no space left to write the database", hint="free space; nothing was changed") from error
-        raise
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    except sqlite3.OperationalError as error:
+        raise _told(error) from error
+
+
+def _told(error: sqlite3.OperationalError) -> Exception:
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL or "disk is full" in str(error):
+        return NoSpace("no space left to write the database", hint="free space; nothing was changed")
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Unavailable("another process holds the database", hint="nothing was changed; try again")
+    return error
 
 
 def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Migration]) -> None:
@@ -54,12 +71,8 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Migratio
 
     Raises Conflict for a database written by a newer version; leaves it untouched.
     """
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if found > len(steps):
-        raise Conflict(
-            f"{path.name} has schema {found}, this version knows {len(steps)}",
-            hint="start the newer version of the realm, or give another --home",
-        )
+    found = _version(connection)
+    _refuse_newer(path, found, steps)
     if found == len(steps):
         return
     if found > 0:
@@ -68,16 +81,36 @@ def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Migratio
         _apply(connection, number, steps[number])
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _refuse_newer(path: Path, found: int, steps: Sequence[Migration]) -> None:
+    if found > len(steps):
+        raise Conflict(
+            f"{path.name} has schema {found}, this version knows {len(steps)}",
+            hint="start the newer version of the realm, or give another --home",
+        )
+
+
 def _backup_before(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Copy the database beside itself; a copy that a crash left half-made never gets the name of a whole one."""
     target = path.with_name(f"{path.stem}.before-{version + 1}.db")
-    if not target.exists():
-        connection.execute("VACUUM INTO ?", (str(target),))
+    if target.exists():
+        return
+    making = durable.spool_file(path.parent)
+    connection.execute("VACUUM INTO ?", (str(making),))
+    durable.fsync_file(making)
+    try:
+        durable.move(making, target)
+    except Conflict:
+        making.unlink()  # another process made the same backup meanwhile
 
 
 def _apply(connection: sqlite3.Connection, number: int, step: Migration) -> None:
     with transaction(connection):
         # Another process may have migrated between our look and our lock.
-        if int(connection.execute("PRAGMA user_version").fetchone()[0]) != number:
+        if _version(connection) != number:
             return
         step(connection)
         connection.execute(f"PRAGMA user_version={number + 1}")
@@ -85,13 +118,21 @@ def _apply(connection: sqlite3.Connection, number: int, step: Migration) -> None
 
 def _open(path: Path, synchronous: str, steps: Sequence[Migration]) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(path)
     try:
-        connection = _connect(path, synchronous)
+        # Looked at before anything is set: a newer version's file is not touched.
+        _refuse_newer(path, _version(connection), steps)
+        _prepare(connection, synchronous)
         migrate(connection, path, steps)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise _told(error) from error
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
+        connection.close()
         raise Corrupt(f"{path.name} is damaged: {error}", hint="run `realm doctor --rebuild`") from error
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -105,26 +146,29 @@ def open_telemetry(paths: Paths) -> sqlite3.Connection:
     return _open(paths.telemetry_db, "NORMAL", TELEMETRY)
 
 
-def _read(path: Path, make: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-    """Open a database for reading; one that is missing or just being made by another process is made first."""
+def _read(path: Path, opener: Callable[[Paths], sqlite3.Connection], paths: Paths, newest: int) -> sqlite3.Connection:
     if not path.exists():
-        make().close()
+        opener(paths).close()
     connection = sqlite3.connect(
-        f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False
+        f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA query_only=ON")
-    if int(connection.execute("PRAGMA user_version").fetchone()[0]) == 0:
-        # The file exists but its tables do not yet: wait for whoever makes them, by making them.
-        make().close()
+    try:
+        older = _version(connection) < newest
+    except sqlite3.DatabaseError:
+        return connection  # whoever asks it something learns what is wrong
+    if older:
+        # Another process is just making it, or the version before made it.
+        opener(paths).close()
     return connection
 
 
 def read_facts(paths: Paths) -> sqlite3.Connection:
     """Open the facts database for reading; a home that has none yet gets an empty one."""
-    return _read(paths.facts_db, lambda: open_facts(paths))
+    return _read(paths.facts_db, open_facts, paths, len(FACTS))
 
 
 def read_telemetry(paths: Paths) -> sqlite3.Connection:
     """Open the telemetry database for reading; a home that has none yet gets an empty one."""
-    return _read(paths.telemetry_db, lambda: open_telemetry(paths))
+    return _read(paths.telemetry_db, open_telemetry, paths, len(TELEMETRY))

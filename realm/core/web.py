@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from realm.core.api_page import DOCS_CSS, DOCS_HTML, DOCS_JS
 from realm.core.clock import SYSTEM
 from realm.core.errors import RealmError, error_body
-from realm.core.guard import Guard, Rules
+from realm.core.guard import SECURITY_HEADERS, Guard, Rules
 from realm.core.logs import get_logger
 from realm.core.version import build_id, version
 
@@ -102,7 +102,10 @@ def _add_errors(app: FastAPI) -> None:
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("unhandled error in %s %s", request.method, request.url.path, exc_info=error)
-        return _plain_error(500, "internal", f"{type(error).__name__} in {request.url.path}", "see logs/ for the trace")
+        answer = _plain_error(500, "internal", f"{type(error).__name__} in {request.url.path}", "see logs/ for the trace")
+        # This one answer is made outside the guard.
+        answer.raw_headers.extend(SECURITY_HEADERS)
+        return answer
 
     app.add_exception_handler(RealmError, realm_error)
     app.add_exception_handler(RequestValidationError, invalid)

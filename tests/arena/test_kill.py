@@ -38,7 +38,8 @@ class Forge:
         )  # fmt: skip
 
     def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
@@ -204,5 +205,5 @@ def test_crash_before_every_durable_operation(
             broken[moment] = str(error)[:300]
         shutil.rmtree(paths.home)
         moment += stride
-    assert not broken
+    assert not broken, json.dumps(broken, indent=1)
     assert moment > 150, "the whole run had fewer durable operations than expected"
