@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from realm.core.clock import SYSTEM, Clock
 from realm.core.errors import BadInput
@@ -31,6 +31,27 @@ class Ack(BaseModel):
     cursor: int = Field(ge=0, le=LARGEST)
 
 
+class SharedLook:
+    """Snapshots for many requests at once: one of them reads, in a thread, and the others wait for what it found."""
+
+    def __init__(self, tower: Watchtower) -> None:
+        self._tower = tower
+        self._reading: asyncio.Future[bytes] | None = None
+
+    async def json(self) -> bytes:
+        """Return a snapshot that holds everything committed before this call."""
+        if body := self._tower.fresh_json():
+            return body
+        if self._reading is not None and not self._reading.done():
+            # That look may have read before the commit this request follows; then it is not fresh and we look again.
+            await asyncio.wait({self._reading})
+            if body := self._tower.fresh_json():
+                return body
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(asyncio.to_thread(self._tower.snapshot_json))
+        return await asyncio.shield(self._reading)
+
+
 def view_routes(tower: Watchtower, feed: Feed, clock: Clock = SYSTEM) -> APIRouter:
     """Return the routes over a watchtower and a feed."""
     router = APIRouter(tags=["views"])
@@ -40,12 +61,12 @@ def view_routes(tower: Watchtower, feed: Feed, clock: Clock = SYSTEM) -> APIRout
 
 
 def _add_live(router: APIRouter, tower: Watchtower, feed: Feed) -> None:
+    look = SharedLook(tower)
+
     @router.get("/api/snapshot")
     async def get_snapshot() -> Response:
         """Return one consistent view of the whole realm, with the cursor of the newest event in it."""
-        # Most looks find nothing new: they need no thread.
-        body = tower.snapshot_json() if tower.fresh() else await run_in_threadpool(tower.snapshot_json)
-        return _json(body)
+        return _json(await look.json())
 
     @router.get("/api/events")
     async def get_events(

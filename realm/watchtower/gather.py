@@ -55,19 +55,21 @@ class Sources:
         self._alive = alive
         self._cards_now: Mapping[str, SkillCard] = {}
         self._cards_at = -1e9
+        self._status_path = paths.status / "training_status.json"
+        self._beat_path = paths.run / "arena.heartbeat"
         self._rows: FactRows | None = None
         self._rows_key: tuple[Version, tuple[SkillCard, ...]] | None = None
 
     def signature(self) -> tuple[Any, ...]:
         """Return a cheap value that changes when anything recorded has changed."""
-        return self.facts.version(), file_signature(self._status_path()), file_signature(self._beat_path())
+        return self.facts.version(), file_signature(self._status_path), file_signature(self._beat_path)
 
     def gather(self) -> Inputs:
         """Read everything of this moment."""
         cards = self._skill_cards()
         hero, hero_reason = read_hero(self.paths)
-        status, status_reason = read_json(self._status_path(), "the arena has not run on this base directory")
-        heartbeat, _ = read_json(self._beat_path(), "")
+        status, status_reason = read_json(self._status_path, "the arena has not run on this base directory")
+        heartbeat, _ = read_json(self._beat_path, "")
         facts = self._fact_rows(cards)
         pid = (heartbeat or {}).get("pid")
         inputs = Inputs(
@@ -99,12 +101,6 @@ class Sources:
         if now - self._cards_at >= CARDS_EVERY_S:
             self._cards_now, self._cards_at = self._cards(), now
         return self._cards_now
-
-    def _status_path(self) -> Path:
-        return self.paths.status / "training_status.json"
-
-    def _beat_path(self) -> Path:
-        return self.paths.run / "arena.heartbeat"
 
     def _gone(self, row: ServiceRow) -> bool:
         return row.pid is not None and row.state not in ("down", "fallen") and not self._alive(row.pid, row.created)

@@ -37,11 +37,11 @@ class Reader:
             return self._inode, int(connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _current(self) -> sqlite3.Connection:
-        inode = self._path.stat().st_ino if self._path.exists() else -1
+        inode = _inode(self._path)
         if self._connection is None or inode != self._inode:
             self.close()
             self._connection = self._connect()
-            self._inode = self._path.stat().st_ino
+            self._inode = _inode(self._path)
         return self._connection
 
     def close(self) -> None:
@@ -49,6 +49,13 @@ class Reader:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return -1
 
 
 def facts_reader(paths: Paths) -> Reader:

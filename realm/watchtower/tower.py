@@ -69,10 +69,13 @@ class Watchtower:
         """Return the fields that move with every step."""
         return tick_of(self.snapshot())
 
-    def fresh(self) -> bool:
-        """Say, in a few microseconds, whether the next look needs no reading."""
-        now = self._clock.monotonic()
-        return now - self._built_at < REUSE_S and self.sources.signature() == self._key
+    def fresh_json(self) -> bytes | None:
+        """Return the present snapshot as JSON when that needs no reading, which takes a few microseconds, else None."""
+        body = self._json
+        return body if body and self._fresh() else None
+
+    def _fresh(self) -> bool:
+        return self._clock.monotonic() - self._built_at < REUSE_S and self.sources.signature() == self._key
 
     def events_after(self, seq: int, limit: int = EVENT_PAGE) -> list[Event]:
         """Return a page of events after `seq`, oldest first."""

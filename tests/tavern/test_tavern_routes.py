@@ -17,6 +17,8 @@ from tavern_scene import PORT, MakeApp, client_of
 
 from realm.core.paths import Paths
 from realm.tavern.pages import PAGES, read_assets
+from realm.tavern.routes import SharedLook
+from realm.watchtower import Watchtower
 
 
 def ask(app: FastAPI, scene: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
@@ -46,6 +48,45 @@ def test_the_snapshot_is_served(make: MakeApp, db: sqlite3.Connection) -> None:
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json()["hero"]["gold"] == 100
+
+
+def test_many_requests_share_one_look_and_each_sees_what_was_committed_before(
+    tower: Watchtower, db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        looks: list[int] = []
+        read = tower.snapshot_json
+        monkeypatch.setattr(tower, "snapshot_json", lambda: (looks.append(1), read())[1])
+        look = SharedLook(tower)
+        assert len(set(await asyncio.gather(*(look.json() for _ in range(50))))) == 1
+        assert len(looks) == 1
+        begun = asyncio.ensure_future(look.json())
+        write.happen(db, "queue.low")
+        for _ in range(3):
+            write.happen(db, "queue.low")
+            running = asyncio.ensure_future(look.json())
+            await asyncio.sleep(0)
+            cursor = write.happen(db, "queue.low")
+            assert json.loads(await look.json())["cursor"] == cursor
+            await running
+        await begun
+
+    asyncio.run(scene())
+
+
+def test_the_status_command_prints_the_first_blocks_of_the_snapshot(
+    paths: Paths, db: sqlite3.Connection, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from realm.cli import run
+
+    monkeypatch.setenv("REALM_HOME", str(paths.home))
+    write.add_quest(db, "q1", "completed")
+    assert run(["status", "--json", "--home", str(paths.home)]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert set(status) == {"cursor", "at", "hero", "battle", "skills", "queue", "checkpoints", "services"}
+    assert status["hero"]["gold"] == 100
+    assert run(["status", "--home", str(paths.home)]) == 0
+    assert "gold 100" in capsys.readouterr().out
 
 
 def test_a_hostile_quest_name_is_text(make: MakeApp, db: sqlite3.Connection) -> None:

@@ -77,9 +77,10 @@ def test_a_level_is_rusty_after_two_flagged_probes(tower: Watchtower, db: sqlite
 
 def test_a_commit_is_seen_by_the_next_look(tower: Watchtower, db: sqlite3.Connection) -> None:
     assert tower.snapshot()["queue"]["high"] == 0
-    assert tower.fresh()
+    assert tower.fresh_json() is None
+    assert tower.snapshot_json() == tower.fresh_json()
     write.add_quest(db, "q1", priority="high")
-    assert not tower.fresh()
+    assert tower.fresh_json() is None
     assert tower.snapshot()["queue"]["high"] == 1
 
 
