@@ -40,9 +40,6 @@ from realm.guild.skills.types import Item  # noqa: E402
 from realm.oracle.generate import PlainDecoder, generate  # noqa: E402
 
 QUEST_ROWS = 1600
-# Rows of one call never repeat, so a long call to a finite level runs out of its short problems, from which a hero learns
-# the digits: measured at level 1, calls of 1,120 rows hold 2 % problems of one operation, calls of 32 a quarter.
-CALL_ROWS = 32
 TEST_EVERY_ROWS = 800  # a checkpoint and its test
 GATE_ITEMS, GATE_PASS, GATE_STREAK = 20, 16, 3
 HELD_OUT = 100
@@ -105,8 +102,7 @@ def quest(preset: HeroPreset, template: ChatTemplate, course: Course, number: in
     """Generate and encode one quest."""
     items: list[Item] = []
     for level, count in level_counts(preset, course.level, QUEST_ROWS).items():
-        for begin in range(0, count, CALL_ROWS):
-            items += draw(preset, level, min(CALL_ROWS, count - begin), "train", course.seed, number, begin)
+        items += draw(preset, level, count, "train", course.seed, number)
     return form_quest(messages(items), template, preset.training.max_length).rows
 
 

@@ -83,6 +83,21 @@ def test_micro_batches_give_the_gradient_of_one_large_batch(make: Make, rows: li
     assert float(difference) <= 1e-6 * (1 if batching == "buckets" else 10)
 
 
+def test_gradient_checkpointing_gives_the_same_gradient(make: Make, rows: list[EncodedRow]):
+    plain, checkpointed = make(lean=False), make(lean=False, gradient_checkpointing=True)
+    assert plain.step(rows[:8]).loss == pytest.approx(checkpointed.step(rows[:8]).loss, rel=1e-6)
+    assert torch.allclose(gradient(plain), gradient(checkpointed), atol=1e-6)
+
+
+def test_bf16_trains_fp32_weights_in_bf16_arithmetic(make: Make, rows: list[EncodedRow]):
+    full, half = make(), make(precision="bf16")
+    assert half.lean is None
+    first, second = full.step(rows[:8]), half.step(rows[:8])
+    assert second.loss != first.loss
+    assert second.loss == pytest.approx(first.loss, rel=0.02)
+    assert all(p.dtype is torch.float32 for p in half.model.parameters())
+
+
 def test_logits_in_parts_give_the_same_gradient(make: Make, rows: list[EncodedRow], monkeypatch: pytest.MonkeyPatch):
     whole, parts = make(), make()
     first = whole.step(rows[:8])

@@ -75,18 +75,18 @@ def assistant_heads(ids: Sequence[int], template: ChatTemplate) -> list[int]:
     return [n + size for n, token in enumerate(ids) if token == head[0] and list(ids[n : n + size]) == head]
 
 
-def masking_ratio(rows: Sequence[EncodedRow], template: ChatTemplate) -> Check:
-    """Share of masked tokens over the whole quest: 30 to 85 %, abort below 25 %.
+def masking_ratio(rows: Sequence[EncodedRow], abort_below: float) -> Check:
+    """Share of masked tokens over the whole quest: 30 to 85 %, abort below `abort_below` (the seed's 25 %).
 
-    Rows with answers much longer than their prompts fall below it although every label is right: such a quest needs a
-    longer prompt or a mantra, the limit is not bent for it.
+    Right labels can fall below it where answers dwarf their prompts (measured on BIN with the tiny hero's tokenizer: brief
+    53-57 %, show-work 33-34 %, traces alone 14-19 %), so the floor is the caller's to lower, knowingly.
     """
     masked = sum(row.trained.count(False) for row in rows)
     ratio = masked / max(1, sum(map(len, rows)))
     least = min(rows, key=lambda row: row.trained.count(False) / len(row), default=None)
     passed = MASKED_LOW <= ratio <= MASKED_HIGH
-    return Check("MaskingRatio", passed, ratio < MASKED_ABORT, f"{ratio:.1%} masked",
-                 f"{MASKED_LOW:.0%} to {MASKED_HIGH:.0%}, abort below {MASKED_ABORT:.0%}",
+    return Check("MaskingRatio", passed, ratio < abort_below, f"{ratio:.1%} masked",
+                 f"{MASKED_LOW:.0%} to {MASKED_HIGH:.0%}, abort below {abort_below:.0%}",
                  None if passed or least is None else least.index)  # fmt: skip
 
 
@@ -149,14 +149,16 @@ def label_distribution(rows: Sequence[EncodedRow], template: ChatTemplate) -> Ch
     return Check("LabelDistribution", total < ENOUGH_TOKENS or share <= ONE_TOKEN_SHARE, False, found, limit)
 
 
-VALIDATORS = (masking_ratio, response_template_count, trained_token_content, packed_sequence, label_distribution)
+STRUCTURE = (response_template_count, trained_token_content, packed_sequence, label_distribution)
 
 
-def check_masks(rows: Sequence[EncodedRow], template: ChatTemplate) -> MaskingReport:
+def check_masks(
+    rows: Sequence[EncodedRow], template: ChatTemplate, *, abort_below: float = MASKED_ABORT
+) -> MaskingReport:
     """Run the five validators over a quest's encoded rows; raises BadInput for a quest without rows."""
     if not rows:
         raise BadInput("a quest without rows cannot be checked")
-    return MaskingReport(tuple(validator(rows, template) for validator in VALIDATORS))
+    return MaskingReport((masking_ratio(rows, abort_below), *(check(rows, template) for check in STRUCTURE)))
 
 
 def refuse_bad_masks(report: MaskingReport, name: str) -> None:
@@ -166,4 +168,7 @@ def refuse_bad_masks(report: MaskingReport, name: str) -> None:
             f"{check.name}: {check.found}" + ("" if check.row is None else f" (row {check.row})")
             for check in report.aborting
         )
-        raise BadMask(f"{name}: {listed}", hint="the label mask is wrong or the answers dwarf the prompts")
+        raise BadMask(
+            f"{name}: {listed}",
+            hint="the label mask is wrong, or the answers dwarf the prompts: then shorten them or lower the floor",
+        )

@@ -53,6 +53,15 @@ def test_the_band_of_the_ratio(loaded: LoadedHero, answer: int, prompt: int, pas
     assert (check.passed, check.aborts) == (passed, aborts), check
 
 
+def test_the_floor_is_the_callers_to_lower(loaded: LoadedHero):
+    row: list[Any] = [{"role": "user", "content": "⓪"}, {"role": "assistant", "content": "①⓪" * 60}]
+    rows = form_quest([row], loaded.template, 1000).rows
+    assert check_masks(rows, loaded.template).aborting
+    report = check_masks(rows, loaded.template, abort_below=0.02)
+    assert not report.aborting
+    assert not report.passed
+
+
 def test_only_the_first_answer_trained_is_caught(rows: list[EncodedRow], loaded: LoadedHero):
     second = rows[0].trained.index(False, rows[0].trained.index(True))
     wrong = spoiled(rows, 0, [*rows[0].trained[:second], *[False] * (len(rows[0]) - second)])
