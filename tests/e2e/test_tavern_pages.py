@@ -1,0 +1,181 @@
+"""The pages in a real browser against a real realm: numbers, errors, foreign requests, restart of the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.e2e.conftest import Running
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+SHOTS = Path(__file__).resolve().parents[2] / "screenshots"
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    assert chromium, "no Chromium: scripts/test.sh installs it"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Watched:
+    """A page whose console errors and foreign requests are collected."""
+
+    def __init__(self, page: Page, realm: Running) -> None:
+        self.page, self.errors, self.foreign = page, [], []  # type: ignore[var-annotated]
+        home = urlsplit(realm.url()).netloc
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+        def request(sent: Request) -> None:
+            if not sent.url.startswith(("data:", "blob:")) and urlsplit(sent.url).netloc != home:
+                self.foreign.append(sent.url)
+
+        page.on("request", request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+
+@pytest.fixture
+def watched(browser: Browser, realm: Running) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="no-preference")
+    yield Watched(context.new_page(), realm)
+    context.close()
+
+
+def _control(realm: Running, action: str) -> None:
+    httpx.post(f"{realm.url()}/api/training/control", json={"action": action}).raise_for_status()
+
+
+def _paused(realm: Running) -> dict[str, Any]:
+    """Hold the battle, so that page and snapshot can be compared while nothing moves."""
+    realm.until(lambda: realm.snapshot()["checkpoints"]["count"], 300, "a checkpoint")
+    _control(realm, "pause")
+    realm.until(lambda: realm.snapshot()["battle"]["state"] == "paused", 30, "paused")
+    return realm.snapshot()
+
+
+@pytest.mark.parametrize("path", ["/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/help", "/credits"])
+@pytest.mark.parametrize("size", [(1440, 1000), (390, 844)], ids=["desktop", "phone"])
+def test_page_is_clean(browser: Browser, realm: Running, path: str, size: tuple[int, int]) -> None:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    seen = Watched(context.new_page(), realm)
+    seen.page.goto(realm.url() + path)
+    seen.page.wait_for_selector("h1")
+    seen.page.wait_for_timeout(1200)
+    wide = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    SHOTS.mkdir(exist_ok=True)
+    seen.page.screenshot(path=SHOTS / f"{path.strip('/') or 'tavern'}-{size[0]}.png", full_page=True)
+    context.close()
+
+    assert seen.errors == []
+    assert seen.foreign == []
+    assert wide <= 0, "the page scrolls sideways"
+
+
+def test_numbers_equal_the_snapshot(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    _paused(realm)
+    try:
+        page.goto(realm.url())
+        page.wait_for_selector("[data-stat='hero.level']")
+        seen = realm.snapshot()
+        expected = {
+            "hero.level": f"{seen['hero']['level']:,}",
+            "hero.xp": f"{seen['hero']['xp']:,}",
+            "hero.gold": f"{seen['hero']['gold']:,}",
+            "checkpoints.count": f"{seen['checkpoints']['count']:,}",
+        }
+        for path, text in expected.items():
+            page.wait_for_function(
+                "([path, text]) => [...document.querySelectorAll(`[data-stat='${path}']`)].some((e) => e.textContent === text)",
+                arg=[path, text], timeout=10_000,
+            )  # fmt: skip
+        shown = page.locator("[data-stat='hero.atk']").first.inner_text()
+        atk = seen["hero"]["atk"]
+        assert float(shown) == pytest.approx(min(atk, 999), rel=0.01)
+        assert atk == pytest.approx(min(999.0, 1 / seen["hero"]["loss"]), rel=1e-6)
+    finally:
+        _control(realm, "resume")
+    assert watched.errors == []
+
+
+def test_pause_and_resume_from_the_page(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    realm.until(lambda: realm.snapshot()["battle"]["state"] == "training", 120, "training")
+    page.goto(realm.url())
+    page.get_by_role("button", name="Pause").first.click()
+    realm.until(lambda: realm.snapshot()["battle"]["state"] == "paused", 30, "paused by the page")
+    page.get_by_role("button", name="Resume").first.click()
+    realm.until(lambda: realm.snapshot()["battle"]["state"] == "training", 30, "resumed by the page")
+    assert watched.errors == []
+
+
+def test_upload_delete_and_undo_from_the_page(realm: Running, watched: Watched, tmp_path: Path) -> None:
+    page = watched.page
+    row = {"messages": [{"role": "user", "content": "Compute: add(①, ①)"}, {"role": "assistant", "content": "add(①, ①) = ①⓪"}]}
+    (tmp_path / "by_page.jsonl").write_text((json.dumps(row) + "\n") * 8)
+    (tmp_path / "<img src=x onerror=alert(1)>.jsonl").write_text("not json\n")
+    _paused(realm)
+    try:
+        page.goto(realm.url() + "/quests")
+        page.locator("input[type=file]").first.set_input_files(
+            [tmp_path / "by_page.jsonl", tmp_path / "<img src=x onerror=alert(1)>.jsonl"]
+        )
+        page.get_by_text("by_page.jsonl").first.wait_for()
+        page.get_by_text("not JSON").first.wait_for()
+        assert page.locator("img[src='x']").count() == 0
+
+        def waits() -> list[str]:
+            rows = httpx.get(f"{realm.url()}/api/quests", params={"state": "queued"}).json()["rows"]
+            return [found["name"] for found in rows]
+
+        realm.until(lambda: "by_page.jsonl" in waits(), 20, "uploaded")
+        line = page.get_by_role("row").filter(has_text="by_page.jsonl").first
+        line.get_by_role("button", name="Delete").click()
+        realm.until(lambda: "by_page.jsonl" not in waits(), 20, "deleted")
+        page.get_by_role("button", name="Undo").first.click()
+        realm.until(lambda: "by_page.jsonl" in waits(), 20, "undone")
+    finally:
+        _control(realm, "resume")
+    assert watched.errors == []
+
+
+def test_a_tab_left_open_survives_a_restart_of_the_server(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    page.goto(realm.url())
+    page.wait_for_selector("[data-stat='hero.xp']")
+    page.evaluate("window.neverReloaded = true")
+    before = realm.status()["services"]["tavern"]
+    with_pid = httpx.get(f"{realm.url()}/health").json()["pid"]
+
+    os.kill(with_pid, signal.SIGKILL)
+    realm.until(lambda: realm.healthy("tavern") and httpx.get(f"{realm.url()}/health").json()["pid"] != with_pid, 60, "mended")
+    step = realm.snapshot()["hero"]["xp"]
+    page.wait_for_function(
+        "step => Number(document.querySelector(\"[data-stat='hero.xp']\").textContent.replace(/,/g, '')) > step",
+        arg=step, timeout=60_000,
+    )  # fmt: skip
+
+    assert page.evaluate("window.neverReloaded") is True
+    assert before["port"] == realm.status()["services"]["tavern"]["port"]
