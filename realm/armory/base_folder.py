@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from realm.core.durable import copy_file
 from realm.core.errors import BadInput, Unavailable
@@ -19,12 +20,22 @@ def copy_folder(source: Path, target: Path) -> None:
         sharded = (source / "model.safetensors.index.json").is_file()
         hint = "merge its shards into one model.safetensors" if sharded else "give a folder saved by save_pretrained"
         raise BadInput(f"{source} lacks {', '.join(missing)}", hint=hint)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = _read_json(source / "config.json")
     if config.get("auto_map"):
         raise BadInput(f"{source} needs code of its own to load (auto_map)", hint="only architectures of transformers")
     for name in (*TEXT_FILES, "model.safetensors"):
         if (source / name).is_file():
             copy_file(source / name, target / name)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not JSON: {error}", hint="give a folder saved by save_pretrained") from error
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} is not a JSON object", hint="give a folder saved by save_pretrained")
+    return found
 
 
 def fetch_hub(repository: str, target: Path) -> None:

@@ -6,7 +6,9 @@ Layers, later ones win: code defaults, the hero's preset, `config.json`, environ
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,7 +101,7 @@ def read_raw(paths: Paths) -> dict[str, Any]:
         raise BadInput("there is no config.json in the base directory", hint="make a hero: realm hero create")
     try:
         raw = json.loads(paths.config.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"config.json is not JSON: {error}", hint="correct it, or restore config.previous.json") from error
     if not isinstance(raw, dict):
         raise BadInput("config.json is not a table of keys")
@@ -110,9 +112,14 @@ def _environment() -> dict[str, Any]:
     seed = os.environ.get("REALM_SEED")
     if seed is None:
         return {}
-    if not seed.lstrip("-").isdigit():
-        raise BadInput(f"REALM_SEED {seed!r} is not a whole number")
-    return {"seed": int(seed)}
+    return {"seed": whole_number("REALM_SEED", seed)}
+
+
+def whole_number(name: str, text: str) -> int:
+    """Return a setting of the environment as a number; raises BadInput naming it."""
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise BadInput(f"{name} {text[:40]!r} is not a whole number", hint=f"set {name} to a number or leave it out")
+    return int(text)
 
 
 def resolve(raw: dict[str, Any], preset: HeroPreset, environment: dict[str, Any] | None = None) -> Resolved:
@@ -120,6 +127,7 @@ def resolve(raw: dict[str, Any], preset: HeroPreset, environment: dict[str, Any]
     over = _environment() if environment is None else environment
     from_preset = {"max_length": preset.training.max_length, "training": preset.training.model_dump(mode="json")}
     merged = merge(merge(from_preset, raw), over)
+    _refuse_misplaced(raw, merged)
     merged["training"]["max_length"] = merged["max_length"]
     try:
         config = Config.model_validate(merged)
@@ -132,20 +140,37 @@ def resolve(raw: dict[str, Any], preset: HeroPreset, environment: dict[str, Any]
     return Resolved(config, origins)
 
 
+def _refuse_misplaced(raw: dict[str, Any], merged: dict[str, Any]) -> None:
+    """Refuse what the types alone would let through: a section that is no table, numbers that are none."""
+    if not isinstance(merged["training"], dict):
+        raise BadInput("config.json is not valid: training must be a table", hint="ARCHITECTURE.md, Settings, lists the keys")
+    if isinstance(raw.get("training"), dict) and "max_length" in raw["training"]:
+        raise BadInput("config.json is not valid: training.max_length has no effect", hint="set max_length beside hero")
+    for name, value in leaves(merged).items():
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise BadInput(f"config.json is not valid: {name} is {value}, not a finite number")
+
+
 def locked_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return the locked fields whose value differs. Pure."""
-    return [name for name in LOCKED if name in old and old[name] != new.get(name, old[name])]
+    """Return the locked fields whose value in force differs; compare what `in_force` returns. Pure."""
+    return [name for name in LOCKED if old.get(name) is not None and old[name] != new.get(name)]
+
+
+def in_force(raw: dict[str, Any], preset: HeroPreset) -> dict[str, Any]:
+    """Return the locked fields of a configuration; one that is not written has the preset's value."""
+    return {name: raw.get(name, preset.training.max_length if name == "max_length" else None) for name in LOCKED}
 
 
 def write_config(paths: Paths, new: dict[str, Any], preset: HeroPreset, *, approved: frozenset[str] = frozenset()) -> Resolved:
     """Validate and store `config.json`, keeping the previous one beside it; raises Refused for unapproved locked fields."""
     resolved = resolve(new, preset)
     if paths.config.is_file():
-        old = read_raw(paths)
-        for name in locked_changes(old, new):
+        old, now = in_force(read_raw(paths), preset), in_force(new, preset)
+        for name in locked_changes(old, now):
             if name not in approved:
                 raise Refused(
-                    f"{name} is locked: {old[name]!r} would become {new.get(name)!r}",
+                    f"{name} is locked: {old[name]!r} would become {now[name]!r}",
                     hint=f"{LOCKED[name]}; to change it all the same, approve it by name (--approve {name})",
                 )
         copy_file(paths.config, paths.home / "config.previous.json")

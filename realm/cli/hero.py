@@ -11,7 +11,9 @@ from realm.core.paths import open_home
 
 
 def _seed() -> int:
-    return int(os.environ.get("REALM_SEED", "0"))
+    from realm.armory.config import whole_number
+
+    return whole_number("REALM_SEED", os.environ.get("REALM_SEED", "0"))
 
 
 @click.group(help="Create, list and show heroes.")

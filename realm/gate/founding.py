@@ -104,13 +104,16 @@ def _copy_base(base: FolderBase | HubBase, folder: Path) -> None:
 
 
 def count_parameters(path: Path) -> int:
-    """Return the number of weights in a safetensors file, from its header."""
+    """Return the number of weights in a safetensors file, from its header; raises BadInput for a damaged one."""
     import math
 
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="np") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    try:
+        with safe_open(path, framework="np") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise BadInput(f"{path.name} is not a safetensors file: {error}", hint="the weights are damaged or incomplete") from error
 
 
 def _tell(paths: Paths, hero: Hero) -> None:
@@ -136,6 +139,8 @@ def create_default(paths: Paths, seed: int) -> tuple[Hero, bool]:
     heroes = list_heroes(paths)
     if heroes:
         if not paths.config.is_file():
-            raise BadInput("there is a hero but no config.json", hint="restore config.previous.json as config.json")
+            if ledger.folders(paths) or (paths.home / "config.previous.json").is_file():
+                raise BadInput("there is a hero but no config.json", hint="restore config.previous.json as config.json")
+            choose_hero(paths, heroes[0], seed)  # its making was interrupted right before this
         return heroes[0], False
     return create_hero(paths, default_preset(), "dio", name="DIO", seed=seed), True
