@@ -94,7 +94,7 @@ def mend_once(paths: Paths) -> int:
         holder = handle.wait_for_lock(paths, handle.start_detached(paths))
         well = handle.wait_ready(paths, services, say)
     else:
-        broken = [strand.service for strand in read_tapestry(paths, services) if strand.state in ("FALLEN", "BACKOFF")]
+        broken = [strand.service for strand in read_tapestry(paths, services) if strand.state in ("fallen", "backoff")]
         say(f"weaver: process {holder}; to mend: {', '.join(broken) or 'nothing'}")
         well = True
         if broken:

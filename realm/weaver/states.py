@@ -14,12 +14,12 @@ NEVER = float("inf")
 class State(StrEnum):
     """Where one service is in its life."""
 
-    STOPPED = "STOPPED"  # not started, or ended because it should
-    STARTING = "STARTING"  # process started, no sign of life from it yet
-    RUNNING = "RUNNING"  # this start has answered
-    BACKOFF = "BACKOFF"  # ended, will be started again at `due`
-    STOPPING = "STOPPING"  # told to end, not gone yet
-    FALLEN = "FALLEN"  # keeps dying; waits for `realm weaver` or a restart
+    STOPPED = "stopped"  # not started, or ended because it should
+    STARTING = "starting"  # process started, no sign of life from it yet
+    RUNNING = "running"  # this start has answered
+    BACKOFF = "backoff"  # ended, will be started again at `due`
+    STOPPING = "stopping"  # told to end, not gone yet
+    FALLEN = "fallen"  # keeps dying; waits for `realm weaver` or a restart
 
 
 @dataclass(frozen=True)

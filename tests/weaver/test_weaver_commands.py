@@ -55,7 +55,7 @@ def test_the_status_as_json(home, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["weaver"] is None
     assert {row["service"]: row["port"] for row in found["services"]}["tavern"] == 23888
-    assert {row["state"] for row in found["services"]} == {"STOPPED"}
+    assert {row["state"] for row in found["services"]} == {"stopped"}
 
 
 def test_the_health_of_nothing_is_a_failure(home, capsys):
@@ -94,20 +94,20 @@ def test_a_taken_port_is_foretold(home, capsys):
 
 
 def test_the_table_is_aligned_and_missing_values_are_shown():
-    lines = render([Strand("tavern", "RUNNING", 8888, 12, "now", 1, "why"), Strand("arena", "STOPPED")]).splitlines()
+    lines = render([Strand("tavern", "running", 8888, 12, "now", 1, "why"), Strand("arena", "stopped")]).splitlines()
     assert lines[0].split() == ["service", "state", "port", "pid", "since", "restarts", "reason"]
-    assert lines[2].split() == ["arena", "STOPPED", "-", "-", "-", "0", "-"]
-    assert lines[1].index("RUNNING") == lines[2].index("STOPPED")
+    assert lines[2].split() == ["arena", "stopped", "-", "-", "-", "0", "-"]
+    assert lines[1].index("running") == lines[2].index("stopped")
 
 
 def test_health_is_judged_against_what_the_weaver_started():
     web = Service("tavern", ("x",), 1, "health", HEALTH, 1)
     beat = Service("arena", ("x",), None, "heartbeat", HEARTBEAT, 1)
-    strand = Strand("tavern", "RUNNING", 1, 12, instance="mine")
+    strand = Strand("tavern", "running", 1, 12, instance="mine")
     assert judge(web, strand, Answered("tavern", "mine", 9), 10).well
     assert not judge(web, strand, Answered("tavern", "other", 9), 10).well
     assert not judge(web, strand, Silent("tavern", "refused"), 10).well
-    assert not judge(web, Strand("tavern", "STOPPED"), Answered("tavern", "", 9), 10).well
+    assert not judge(web, Strand("tavern", "stopped"), Answered("tavern", "", 9), 10).well
     assert judge(beat, strand, Answered("arena", "mine", 0), 60).well
     assert not judge(beat, strand, Answered("arena", "mine", 0), 61).well
 
@@ -142,7 +142,7 @@ def test_without_a_flag_a_weaver_is_started_when_none_runs(home, capsys):
         assert run(["weaver", "--port-base", "23600"]) == 0
         said = capsys.readouterr().out
         assert "starting one in the background" in said
-        assert "RUNNING" in said
+        assert "running" in said
     finally:
         assert run(["down"]) == 0
 

@@ -59,7 +59,7 @@ class Realm:
 
     def pids(self) -> dict[str, int]:
         strands = read_tapestry(self.paths, [])
-        return {strand.service: strand.pid for strand in strands if strand.state == "RUNNING" and strand.pid}
+        return {strand.service: strand.pid for strand in strands if strand.state == "running" and strand.pid}
 
     def running(self, *names: str) -> dict[str, int]:
         return until(lambda: found if set(found := self.pids()) == set(names) else None, f"{names} running")
@@ -166,7 +166,7 @@ def test_down_ends_everything_it_started_and_nothing_else(realm, tmp_path):
         assert weaver.wait(5) == 0
         assert all(gone(pid) for pid in pids.values())
         assert str(weaver.pid) in said[0]
-        assert {row.state for row in read_rows(realm.paths)} == {"STOPPED"}
+        assert {row.state for row in read_rows(realm.paths)} == {"stopped"}
         assert neighbour.poll() is None
         assert not gone(kept["arena"])
         assert not bring_down(realm.paths, said.append)
@@ -180,7 +180,7 @@ def test_a_foreign_process_on_the_port_is_named(realm):
         foreign.bind(("127.0.0.1", port))
         foreign.listen()
         realm.start(f"web:tavern:{port}")
-        row = until(lambda: next((row for row in read_rows(realm.paths) if row.state == "BACKOFF"), None), "back-off")
+        row = until(lambda: next((row for row in read_rows(realm.paths) if row.state == "backoff"), None), "back-off")
         assert f"port {port} is taken by process {os.getpid()}" in row.reason
     assert realm.running("tavern")
 
@@ -198,7 +198,7 @@ def test_sigterm_twice_ends_at_once(realm):
     weaver = realm.start("stubborn:arena")
     pid = realm.running("arena")["arena"]
     weaver.send_signal(signal.SIGTERM)
-    until(lambda: any(row.state == "STOPPING" for row in read_rows(realm.paths)), "stopping")
+    until(lambda: any(row.state == "stopping" for row in read_rows(realm.paths)), "stopping")
     weaver.send_signal(signal.SIGTERM)
     assert weaver.wait(LIMIT_S) == 0
     assert gone(pid)

@@ -110,7 +110,7 @@ def stage(tmp_path):
 
 def test_the_instance_is_recorded_before_the_process_exists(stage):
     stage.supervisor.begin()
-    assert stage.spawner.recorded_at_start == [("STARTING", instance) for _, instance in stage.spawner.started]
+    assert stage.spawner.recorded_at_start == [("starting", instance) for _, instance in stage.spawner.started]
     row = rows(stage.paths)["tavern"]
     assert (row["pid"], row["created"], row["port"]) == (1001, 1.5, 8888)
 
@@ -122,7 +122,7 @@ def test_ready_services_are_said_recorded_and_told(stage):
         "tavern is ready on http://127.0.0.1:8888/", "vault is ready on http://127.0.0.1:8767/",
     ]
     assert stage.told() == [("service.up", "tavern"), ("service.up", "vault")]
-    assert rows(stage.paths)["vault"]["state"] == "RUNNING"
+    assert rows(stage.paths)["vault"]["state"] == "running"
 
 
 def test_a_dead_service_is_started_again_under_a_new_instance(stage):
@@ -131,7 +131,7 @@ def test_a_dead_service_is_started_again_under_a_new_instance(stage):
     stage.spawner.ended = [Exited("tavern", -9)]
     stage.round()
     row = rows(stage.paths)["tavern"]
-    assert (row["state"], row["pid"], row["fails"]) == ("BACKOFF", None, 1)
+    assert (row["state"], row["pid"], row["fails"]) == ("backoff", None, 1)
     stage.round(1.1)
     assert [name for name, _ in stage.spawner.started] == ["tavern", "vault", "tavern"]
     assert stage.spawner.started[0][1] != stage.spawner.started[2][1]
@@ -165,7 +165,7 @@ def test_run_returns_when_all_have_gone(stage):
         Exited(name, 0) for name, _ in stage.spawner.signals[:2]
     )
     assert stage.supervisor.run(stage.signals) == 0
-    assert {row["state"] for row in rows(stage.paths).values()} == {"STOPPED"}
+    assert {row["state"] for row in rows(stage.paths).values()} == {"stopped"}
 
 
 def test_run_ends_by_itself_when_nothing_is_left_to_do(stage):
@@ -180,12 +180,12 @@ def test_the_mend_flag_starts_fallen_services_and_is_taken_away(stage):
     stage.supervisor.begin()
     for _ in range(20):
         stage.round(20)
-    assert rows(stage.paths)["tavern"]["state"] == "FALLEN"
+    assert rows(stage.paths)["tavern"]["state"] == "fallen"
     stage.spawner.refuse = ""
     durable.touch(stage.paths.control / "mend")
     stage.round()
     assert not (stage.paths.control / "mend").exists()
-    assert rows(stage.paths)["tavern"]["state"] == "STARTING"
+    assert rows(stage.paths)["tavern"]["state"] == "starting"
 
 
 def test_a_locked_store_stops_nothing_and_is_caught_up(stage, monkeypatch):
@@ -199,7 +199,7 @@ def test_a_locked_store_stops_nothing_and_is_caught_up(stage, monkeypatch):
     assert stage.told() == []
     stage.round()
     assert stage.told() == [("service.up", "tavern"), ("service.up", "vault")]
-    assert rows(stage.paths)["tavern"]["state"] == "RUNNING"
+    assert rows(stage.paths)["tavern"]["state"] == "running"
 
 
 def test_a_weaver_after_a_killed_one_keeps_the_back_off(stage):
@@ -240,7 +240,7 @@ def test_a_weaver_after_an_orderly_end_starts_afresh(stage):
 def test_rows_of_services_that_are_no_longer_planned_disappear(stage):
     connection = open_facts(stage.paths)
     with transaction(connection):
-        connection.execute("INSERT INTO services(name, state, since) VALUES ('old', 'STOPPED', '')")
+        connection.execute("INSERT INTO services(name, state, since) VALUES ('old', 'stopped', '')")
     connection.close()
     stage.supervisor.begin()
     assert set(rows(stage.paths)) == {"tavern", "vault"}
@@ -249,7 +249,7 @@ def test_rows_of_services_that_are_no_longer_planned_disappear(stage):
 def test_rows_of_an_earlier_weaver_are_replaced_before_anything_starts(stage):
     connection = open_facts(stage.paths)
     with transaction(connection):
-        connection.execute("INSERT INTO services(name, state, pid, since) VALUES ('vault', 'RUNNING', 1, '')")
+        connection.execute("INSERT INTO services(name, state, pid, since) VALUES ('vault', 'running', 1, '')")
     connection.close()
     seen = []
     start = stage.spawner.start

@@ -30,32 +30,32 @@ def put(paths: Paths, name: str, state: str, pid: int | None, reason: str = "") 
 
 def test_planned_services_without_a_row_are_stopped(paths):
     assert [(s.service, s.state, s.port) for s in read_tapestry(paths, SERVICES)] == [
-        ("tavern", "STOPPED", 8888), ("vault", "STOPPED", 8767),
+        ("tavern", "stopped", 8888), ("vault", "stopped", 8767),
     ]
 
 
 def test_a_recorded_process_id_that_somebody_else_has_now_is_not_shown_as_the_service(paths):
     # This test's own process has the id, but not the instance of the recorded start.
-    put(paths, "tavern", "RUNNING", os.getpid())
+    put(paths, "tavern", "running", os.getpid())
     found = read_tapestry(paths, SERVICES)[0]
-    assert (found.state, found.pid) == ("STOPPED", None)
+    assert (found.state, found.pid) == ("stopped", None)
     assert "ended without stopping" in found.reason
     with single_instance(paths, "weaver"):
         found = read_tapestry(paths, SERVICES)[0]
-        assert (found.state, found.pid) == ("STOPPED", None)
+        assert (found.state, found.pid) == ("stopped", None)
 
 
 def test_waiting_states_hold_only_while_a_weaver_runs(paths):
-    put(paths, "tavern", "BACKOFF", None, "port taken")
-    put(paths, "vault", "FALLEN", None, "no hero")
-    assert [s.state for s in read_tapestry(paths, SERVICES)] == ["STOPPED", "FALLEN"]
+    put(paths, "tavern", "backoff", None, "port taken")
+    put(paths, "vault", "fallen", None, "no hero")
+    assert [s.state for s in read_tapestry(paths, SERVICES)] == ["stopped", "fallen"]
     with single_instance(paths, "weaver"):
         found = read_tapestry(paths, SERVICES)
-    assert [(s.state, s.reason) for s in found] == [("BACKOFF", "port taken"), ("FALLEN", "no hero")]
+    assert [(s.state, s.reason) for s in found] == [("backoff", "port taken"), ("fallen", "no hero")]
 
 
 def test_a_service_that_the_plan_no_longer_has_is_shown_while_a_weaver_runs(paths):
-    put(paths, "old", "BACKOFF", None)
+    put(paths, "old", "backoff", None)
     assert [s.service for s in read_tapestry(paths, [])] == []
     with single_instance(paths, "weaver"):
         assert [s.service for s in read_tapestry(paths, [])] == ["old"]
