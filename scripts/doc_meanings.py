@@ -27,7 +27,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "training.schedule.total_steps": "end of `wsd` and `cosine`",
         "training.schedule.decay_steps": "length of the linear end of `wsd`",
         "training.schedule.floor": "factor on the rate at the end",
-        "training.max_length": "follows `max_length`",
+        "training.max_length": "follows `max_length`; not written here",
         "training.batching": "`buckets`: rows of similar length padded together; `packing`: several rows in one sequence",
         "training.precision": "`fp32`, or `bf16` autocast",
         "training.gradient_checkpointing": "recompute activations in the backward pass",

@@ -16,6 +16,7 @@ from realm.core import manifest
 from realm.core.hosts import Hosts
 from realm.core.paths import Paths
 from realm.weaver.services import plan_services
+from realm.weaver.states import State
 from scripts.doc_meanings import ENVIRONMENT
 from scripts.doc_shape import DocumentError
 from scripts.doc_tables import filled
@@ -278,6 +279,18 @@ def test_notice_names_what_the_web_app_is_made_of() -> None:
     shown = [name for name in package["devDependencies"] if name.startswith(("@fontsource", "@iconify"))]
     assert len(shown) == 3
     assert [name for name in shown if name not in notice] == []
+
+
+def test_every_service_state_is_explained() -> None:
+    named = {name for row in _rows(read("ARCHITECTURE.md"), "Processes") for name in re.findall(r"^\| `(\w+)` \|", row)}
+
+    assert {state.value for state in State} <= named
+
+
+def test_every_bench_is_listed() -> None:
+    listed = re.findall(r"^\| `(\w+\.py)` \|", read("DEVELOPMENT.md"), re.M)
+
+    assert sorted(listed) == sorted(path.split("/")[1] for path in tracked("bench/*.py"))
 
 
 def test_changelog_has_the_version() -> None:
