@@ -5,6 +5,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,7 @@ def test_the_snapshot_is_served(make: MakeApp, db: sqlite3.Connection) -> None:
     assert answer.json()["hero"]["gold"] == 100
 
 
-def test_many_requests_share_one_look_and_each_sees_what_was_committed_before(
-    tower: Watchtower, db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_requests_share_one_look(tower: Watchtower, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         looks: list[int] = []
         read = tower.snapshot_json
@@ -60,16 +59,31 @@ def test_many_requests_share_one_look_and_each_sees_what_was_committed_before(
         look = SharedLook(tower)
         assert len(set(await asyncio.gather(*(look.json() for _ in range(50))))) == 1
         assert len(looks) == 1
-        begun = asyncio.ensure_future(look.json())
-        write.happen(db, "queue.low")
-        for _ in range(3):
-            write.happen(db, "queue.low")
-            running = asyncio.ensure_future(look.json())
-            await asyncio.sleep(0)
-            cursor = write.happen(db, "queue.low")
-            assert json.loads(await look.json())["cursor"] == cursor
-            await running
-        await begun
+
+    asyncio.run(scene())
+
+
+def test_a_request_never_gets_a_look_that_began_before_it(tower: Watchtower, db: sqlite3.Connection) -> None:
+    async def scene() -> None:
+        read, begun, go = tower.snapshot_json, asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def slow() -> bytes:
+            body = read()
+            loop.call_soon_threadsafe(begun.set)
+            assert go.wait(10)
+            return body
+
+        look = SharedLook(tower)
+        tower.snapshot_json = slow  # type: ignore[method-assign]
+        early = asyncio.ensure_future(look.json())
+        await begun.wait()
+        cursor = write.happen(db, "queue.low")
+        late = asyncio.ensure_future(look.json())
+        await asyncio.sleep(0)
+        go.set()
+        assert json.loads(await early)["cursor"] == cursor - 1
+        assert json.loads(await late)["cursor"] == cursor
 
     asyncio.run(scene())
 

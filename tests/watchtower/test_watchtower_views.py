@@ -151,9 +151,12 @@ def test_tiles_follow_training_forward_and_back(tower: Watchtower, telemetry: sq
     # A crash: training goes on from step 400 and writes the steps after it again.
     telemetry.execute("DELETE FROM steps WHERE step > 400")
     assert top() == 1.0
-    write.add_steps(telemetry, [(step, 3.0) for step in range(401, 900)], at="2026-01-02T00:00:00.000Z")
+    write.add_steps(telemetry, [(step, 3.0 if step == 460 else 1.0) for step in range(401, 900)])
     assert top() == 3.0
-    telemetry.execute("UPDATE steps SET loss = 5.0, at = 'later' WHERE step > 400")
+    # The same, with nobody looking in between.
+    telemetry.execute("DELETE FROM steps WHERE step > 400")
+    again = [(step, 5.0 if step == 460 else 1.0) for step in range(401, 900)]
+    write.add_steps(telemetry, again, at="2026-01-02T00:00:00.000Z")
     assert top() == 5.0
 
 
