@@ -20,10 +20,7 @@ class _Table(BaseModel):
 
 
 class MadeBase(_Table):
-    """A hero made from nothing: a Qwen3-shaped model with random weights. Sizes in units of the Qwen3 config.
-
-    `residual_std` is for the two matrices of a layer that write into the residual stream; None means `init_std`.
-    """
+    """A hero made from nothing: a Qwen3-shaped model with random weights. Sizes in units of the Qwen3 config."""
 
     make: Literal["tiny"]
     hidden: int = Field(ge=8)
@@ -36,7 +33,6 @@ class MadeBase(_Table):
     max_positions: int = Field(default=4096, ge=64)
     rope_theta: float = Field(default=10_000.0, gt=1)
     init_std: float = Field(gt=0)
-    residual_std: float | None = Field(default=None, ge=0)
     embedding_std: float = Field(gt=0)
 
 

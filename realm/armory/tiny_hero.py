@@ -70,23 +70,16 @@ def weight_shapes(base: MadeBase, vocabulary: int) -> dict[str, tuple[int, ...]]
 
 
 def first_weights(base: MadeBase, vocabulary: int, seed: int) -> dict[str, torch.Tensor]:
-    """Return seeded fp32 weights: norms 1, embeddings and matrices normal by `spread`."""
+    """Return seeded fp32 weights: norms 1, embeddings normal(embedding_std), matrices normal(init_std)."""
     source = torch.Generator().manual_seed(seed % 2**63)
     weights = {}
     for name, shape in weight_shapes(base, vocabulary).items():
         if len(shape) == 1:
             weights[name] = torch.ones(shape)
             continue
-        weights[name] = torch.randn(shape, generator=source) * spread(base, name)
+        std = base.embedding_std if "embed" in name or "lm_head" in name else base.init_std
+        weights[name] = torch.randn(shape, generator=source) * std
     return weights
-
-
-def spread(base: MadeBase, name: str) -> float:
-    """Return the standard deviation of a weight's first values."""
-    if "embed" in name or "lm_head" in name:
-        return base.embedding_std
-    writes = "o_proj" in name or "down_proj" in name
-    return base.residual_std if writes and base.residual_std is not None else base.init_std
 
 
 def make_tiny_hero(preset: HeroPreset, texts: Iterable[str], seed: int, out_dir: Path) -> Path:
