@@ -41,6 +41,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "validation.every_steps": "steps between two measurements of the validation loss, beside one at every save",
         "champion_metric": "`eval` (rungs), `val_loss` or `train_loss`",
         "threads": "training threads; none: all cores but one",
+        "device": "where the hero trains; `auto`: `cuda` where torch finds one, else `cpu`",
         "seed": "seed of every random choice",
     },
     "schedule": {

@@ -30,7 +30,7 @@ from realm.armory.heroes import Hero, active_config, active_hero
 from realm.armory.template import ChatTemplate
 from realm.core.clock import SYSTEM, Clock, stamp
 from realm.core.daemon import StopFlag
-from realm.core.errors import Corrupt, NoSpace, RealmError
+from realm.core.errors import Corrupt, NoSpace, RealmError, Unavailable
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, open_telemetry, transaction
@@ -98,6 +98,13 @@ def training_threads(config: Config) -> int:
     return config.threads or max(1, (os.cpu_count() or 2) - 1)
 
 
+def training_device(config: Config) -> str:
+    """Return `cuda` where it is wanted and there; raises Unavailable when it was named and is not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("config.json names device cuda, torch finds none", hint="realm config set device auto")
+    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def take_lease(facts: sqlite3.Connection, clock: Clock) -> int:
     """Count this start of the arena; the number goes into every checkpoint it writes."""
     with transaction(facts):
@@ -117,9 +124,10 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     progress.state("starting", "loading the hero")
     hero, config = active_hero(paths), active_config(paths).config
     newest = reconcile(paths, facts, enqueue_evals, clock)
-    fix_numerics(training_threads(config))
+    device = training_device(config)
+    fix_numerics(training_threads(config), device)
     torch.manual_seed(config.seed)
-    loaded = load_hero(hero.folder)
+    loaded = load_hero(hero.folder, device=device)
     stepper = Stepper(loaded.model, config.training, loaded.template.pad_id, clock=clock)
     keep = Keep(config.retention.newest, config.retention.hours, config.retention.days, int(config.retention.max_gb * 1e9))
     saver = Saver(paths, hero.folder, keep, enqueue_evals, clock)

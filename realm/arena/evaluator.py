@@ -287,7 +287,9 @@ def main(paths: Paths) -> None:
         stop, heartbeat = StopFlag().install(), Heartbeat(paths, "evaluator")
         connection = open_facts(paths)
         skills = {name: SkillClient(name, found.api_url, found.max_level) for name, found in all_skills(paths).items()}
-        ask = OracleAsk(get_service_url("inference", Hosts.load(paths)), key=oracle_key(paths))
+        url = get_service_url("inference", Hosts.load(paths))
+        # This machine's key is for this machine's oracle only.
+        ask = OracleAsk(url, key=oracle_key(paths) if url.startswith("http://127.0.0.1:") else None)
         styles = {str(name): share for name, share in active_preset(paths).styles.items()}
         metric = active_config(paths).config.champion_metric
 

@@ -46,10 +46,13 @@ class StepResult:
     rows: tuple[int, ...]
 
 
-def fix_numerics(threads: int) -> None:
-    """Make training repeatable bit for bit on one machine: fixed threads, deterministic kernels."""
+def fix_numerics(threads: int, device: str = "cpu") -> None:
+    """Make training repeatable bit for bit on one CPU: fixed threads, deterministic kernels.
+
+    On a GPU kernels without a deterministic form are used with a warning of torch.
+    """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     torch.backends.cudnn.benchmark = False
     # Deterministic mode also fills every new tensor with NaN; nothing here reads memory that it did not write.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

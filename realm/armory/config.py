@@ -46,7 +46,7 @@ class Saving(_Section):
 
 
 class Validation(_Section):
-    """The held-out rows whose loss is the validation loss; taken from every quest before it trains."""
+    """How many held-out rows of data/validation are measured, and how often; their loss is the validation loss."""
 
     rows: int = Field(default=128, ge=0)
     every_steps: int = Field(default=100, ge=1)
@@ -66,6 +66,7 @@ class Config(_Section):
     validation: Validation = Validation()
     champion_metric: Literal["eval", "val_loss", "train_loss"] = "eval"
     threads: int | None = Field(default=None, ge=1, description="training threads; default: cores - 1")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where torch finds it")
     seed: int = 0
 
 

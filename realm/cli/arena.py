@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 import click
@@ -35,6 +36,8 @@ def _fight(*, until_idle: bool, max_steps: int | None) -> None:
     paths = open_home()
     setup(paths, "arena")
     stop = StopFlag().install()
+    # cuBLAS is deterministic only with a fixed workspace (docs.nvidia.com/cuda/cublas, Results Reproducibility).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with single_instance(paths, "arena"):
         # torch comes in only now, so that a second start is refused at once
         from realm.arena.battle import enter, fight, leave

@@ -28,9 +28,11 @@ def command() -> None: ...
 @click.option("--default", "default", is_flag=True, help="make the first hero unless there is one")
 def create(preset: str | None, base: str | None, hero_id: str, name: str | None, default: bool) -> None:
     """Make a hero; the first one becomes the active one."""
+    from realm.core.logs import setup
     from realm.gate.founding import create_default, create_hero, default_preset
 
     paths = open_home()
+    setup(paths, "hero")
     if default:
         hero, made = create_default(paths, _seed())
         click.echo(f"{'made' if made else 'there is'} {hero.name}: {hero.model}")

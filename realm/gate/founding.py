@@ -13,14 +13,16 @@ from realm.armory.heroes import HERO_FILE, Hero, list_heroes, read_hero
 from realm.armory.template import template_hash
 from realm.core import durable, events, manifest
 from realm.core.clock import SYSTEM, stamp
-from realm.core.errors import BadInput, Conflict
+from realm.core.errors import BadInput, Conflict, Unavailable
 from realm.core.ids import check_id
+from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.seeds import derive_seed
 from realm.core.store import open_facts, transaction
 from realm.guild.skills.server import builtin_skill
 from realm.vault import ledger
 
+log = get_logger("founding")
 TEXT_LEVELS = range(1, 31)
 TEXTS_PER_LEVEL = 200
 GPU_PRESET, CPU_PRESET = "dio", "tiny"
@@ -143,4 +145,16 @@ def create_default(paths: Paths, seed: int) -> tuple[Hero, bool]:
                 raise BadInput("there is a hero but no config.json", hint="restore config.previous.json as config.json")
             choose_hero(paths, heroes[0], seed)  # its making was interrupted right before this
         return heroes[0], False
-    return create_hero(paths, default_preset(), "dio", name="DIO", seed=seed), True
+    return _first_hero(paths, seed), True
+
+
+def _first_hero(paths: Paths, seed: int) -> Hero:
+    """Make the machine's default hero; where its weights cannot be had, say so and make the local one."""
+    preset = default_preset()
+    try:
+        return create_hero(paths, preset, "dio", name="DIO", seed=seed)
+    except Unavailable as missing:
+        if preset == CPU_PRESET:
+            raise
+        log.warning("no weights for preset %s (%s): making preset %s here instead", preset, missing, CPU_PRESET)
+        return create_hero(paths, CPU_PRESET, "dio", name="DIO", seed=seed)
