@@ -1,5 +1,5 @@
 // After the build: writes build.json and refuses a bundle over its budget (bytes gzipped, as a browser loads "/").
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { OUT, buildId } from './sources.mjs';
@@ -43,6 +43,7 @@ const found = {
 const creatures = sum(files.filter((name) => /creatures-[^/]*\.svg$/.test(name)));
 found.total = found.js + found.css + found.fonts + found.sprite + creatures + gz('index.html');
 
+rmSync(join(OUT, '.vite'), { recursive: true }); // Only this script needs the manifest.
 writeFileSync(join(OUT, 'build.json'), `${JSON.stringify({ build: buildId() })}\n`);
 const lines = Object.entries(found).map(([name, size]) => `${name} ${size} of ${LIMITS[name]}`);
 console.log(`budgets (bytes): ${lines.join(', ')}`);

@@ -33,6 +33,14 @@ export function appended(points: readonly LossPoint[], step: number, loss: numbe
   return [...points, { x: step, last: loss }];
 }
 
+/** Whether the newest point lies at least one pixel right of the last drawn one. */
+export function worthDrawing(points: readonly LossPoint[], drawnTo: number, width: number): boolean {
+  const [first, last] = [points[0], points.at(-1)];
+  if (!first || !last) return false;
+  if (points.length < 50 || drawnTo < first.x) return last.x !== drawnTo;
+  return (last.x - drawnTo) * width >= last.x - first.x;
+}
+
 export interface Trend {
   first: number;
   last: number;
