@@ -227,11 +227,11 @@ def _blame(arena: Arena, poison: Poisoned) -> None:
 
 
 def _held(arena: Arena, stop: StopFlag) -> bool:
-    """Hold while paused or stopped; returns whether it held."""
+    """Hold while paused or stopped; returns whether it held. The end of the process is never held up."""
     orders = control.read_orders(arena.paths)
     if orders.skip and arena.progress.status.get("quest") is None:
         control.obeyed(arena.paths, "skip")  # nothing to skip between quests
-    if not (orders.pause or orders.stop):
+    if stop.is_set() or not (orders.pause or orders.stop):
         return False
     save_now(arena)
     name = "stopped" if orders.stop else "paused"

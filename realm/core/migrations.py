@@ -21,7 +21,7 @@ _FACTS_1 = (
         attempts INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
         arrived_at TEXT NOT NULL, changed_at TEXT NOT NULL,
         claim INTEGER, checkpoint TEXT, state_before TEXT, arrival TEXT UNIQUE)""",
-    "CREATE INDEX quests_state ON quests(state, id)",
+    "CREATE INDEX quests_state ON quests(state, priority, id)",
     """CREATE TABLE checkpoints (
         name TEXT PRIMARY KEY, step INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('present','dropped')),
         pinned INTEGER NOT NULL DEFAULT 0, parent TEXT, generation INTEGER NOT NULL,

@@ -128,13 +128,16 @@ def make_server(app: FastAPI) -> uvicorn.Server:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=512,
+        limit_concurrency=1100,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=16384,
         ws="none",
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    # Endless answers (event streams) look here to end by themselves when the server is told to stop.
+    app.state.server = server
+    return server
 
 
 def serve(app: FastAPI) -> None:
