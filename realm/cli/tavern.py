@@ -16,15 +16,12 @@ def serve_tavern() -> None:
     from realm.core import logs
     from realm.core.hosts import port_of
     from realm.core.paths import open_home
-    from realm.core.web import make_server
+    from realm.core.web import serve
     from realm.gate import Realm
 
     paths = open_home()
     logs.setup(paths, "tavern")
     port = port_of("tavern")
     app = Realm(paths).tavern_app(port)
-    server = make_server(app)
-    # The streams look at it, to end before the server waits for them.
-    app.state.server = server
     click.echo(f"The Tavern is open: http://127.0.0.1:{port}/")
-    server.run()
+    serve(app)
