@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from realm.arena import board
 from realm.arena.formation.batching import plan_batches
 from realm.arena.formation.rows import EncodedRow, form_quest, refuse_too_long
 from realm.arena.quest import Quest
-from realm.arena.validation import parse_row
+from realm.arena.validation import check_messages, parse_row
 from realm.armory.config import Config
 from realm.armory.heroes import Hero
 from realm.armory.template import ChatTemplate, Message
@@ -79,7 +79,7 @@ def validation_rows(
     path = validation_file(paths, quest)
     if not path.is_file():
         return path.stem, []
-    rows: list[dict[str, Any]] = [parse_row(line, n) for n, line in enumerate(path.read_bytes().splitlines(), 1)]
-    messages = [cast("list[Message]", row["messages"]) for row in rows[: config.validation.rows]]
+    lines = path.read_bytes().splitlines()[: config.validation.rows]
+    messages = [cast("list[Message]", check_messages(parse_row(line, n), n)) for n, line in enumerate(lines, 1)]
     formed = form_quest(messages, template, config.max_length, mantra=mantra_of(hero, quest), name=path.name)
     return path.stem, formed.rows

@@ -179,7 +179,7 @@ def crash_at(forge: Forge, paths: Paths, trace: Path, moment: int) -> int:
     return code
 
 
-@pytest.mark.parametrize("moment", [3, 9, 24, 60, 90, 130])
+@pytest.mark.parametrize("moment", [9, 43, 90])
 def test_crash_before_a_durable_operation(
     forge: Forge, copy: Paths, undisturbed: dict[str, Any], tmp_path: Path, moment: int
 ) -> None:
