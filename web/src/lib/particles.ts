@@ -11,11 +11,26 @@ interface Spark {
   color: string;
 }
 
+interface Box {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+}
+
 const MOST = 40;
+const REACH = 240;
+
+const around = (x: number, y: number): Box => ({
+  left: Math.max(0, x - REACH), top: Math.max(0, y - REACH), right: Math.min(innerWidth, x + REACH), bottom: Math.min(innerHeight, y + REACH),
+});
+const union = (a: Box | null, b: Box): Box =>
+  a === null ? b : { left: Math.min(a.left, b.left), top: Math.min(a.top, b.top), right: Math.max(a.right, b.right), bottom: Math.max(a.bottom, b.bottom) };
 
 export class Sparks {
   #live: Spark[] = [];
   #frame = 0;
+  #box: Box | null = null;
 
   constructor(private readonly canvas: HTMLCanvasElement) {}
 
@@ -31,33 +46,49 @@ export class Sparks {
         size: 1.5 + Math.random() * 2.2, color: colors[i % colors.length] ?? '#f0c36a',
       });
     }
-    if (room > 0 && this.#frame === 0) this.#start(now);
+    if (room <= 0) return;
+    this.#cover(union(this.#box, around(x, y)));
+    if (this.#frame === 0) this.#start(now);
   }
 
   stop(): void {
     cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
     this.#live = [];
+    this.#end();
+  }
+
+  /** The canvas is only as large as the sparks can fly. */
+  #cover(box: Box): void {
+    this.#box = box;
+    this.canvas.width = box.right - box.left;
+    this.canvas.height = box.bottom - box.top;
+    this.canvas.style.left = `${box.left}px`;
+    this.canvas.style.top = `${box.top}px`;
+    this.canvas.hidden = false;
+  }
+
+  #end(): void {
+    this.#frame = 0;
+    this.#box = null;
+    this.canvas.hidden = true;
   }
 
   #start(now: number): void {
-    this.canvas.width = innerWidth;
-    this.canvas.height = innerHeight;
-    this.canvas.hidden = false;
     let last = now;
     const step = (time: number) => {
       const dt = Math.min(0.05, Math.max(0, time - last) / 1000);
       last = time;
       this.#draw(time, dt);
-      this.#frame = this.#live.length > 0 ? requestAnimationFrame(step) : 0;
-      if (this.#frame === 0) this.canvas.hidden = true;
+      if (this.#live.length > 0) this.#frame = requestAnimationFrame(step);
+      else this.#end();
     };
     this.#frame = requestAnimationFrame(step);
   }
 
   #draw(time: number, dt: number): void {
     const pen = this.canvas.getContext('2d');
-    if (!pen) return this.stop();
+    const box = this.#box;
+    if (!pen || !box) return this.stop();
     pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.#live = this.#live.filter((spark) => time - spark.born < spark.life);
     for (const spark of this.#live) {
@@ -67,7 +98,7 @@ export class Sparks {
       pen.globalAlpha = Math.max(0, 1 - (time - spark.born) / spark.life);
       pen.fillStyle = spark.color;
       pen.beginPath();
-      pen.arc(spark.x, spark.y, spark.size, 0, Math.PI * 2);
+      pen.arc(spark.x - box.left, spark.y - box.top, spark.size, 0, Math.PI * 2);
       pen.fill();
     }
     pen.globalAlpha = 1;
