@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -164,11 +163,8 @@ def control_router(paths: Paths) -> APIRouter:
     @router.get("/status")
     def status() -> dict[str, Any]:
         """Return what the arena last said of itself."""
-        path = paths.status / "training_status.json"
-        if not path.is_file():
-            return {"state": None, "state_reason": "the arena has not run here yet"}
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        found = durable.read_projection(paths.status / "training_status.json")
+        return found or {"state": None, "state_reason": "the arena has not run here yet"}
 
     @router.get("/queue")
     def queue() -> dict[str, Any]:

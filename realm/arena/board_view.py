@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from typing import Any
 
 from realm.arena.quest import Quest, from_row
+from realm.core.durable import read_projection
 from realm.core.paths import PRIORITIES, Paths
 
 SHELVES: dict[str, tuple[str, ...]] = {
@@ -39,10 +39,8 @@ def counts(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def _speed(paths: Paths) -> float | None:
-    path = paths.status / "training_status.json"
-    if not path.is_file():
-        return None
-    found = json.loads(path.read_text(encoding="utf-8")).get("rows_per_s")
+    status = read_projection(paths.status / "training_status.json") or {}
+    found = status.get("rows_per_s")
     return float(found) if found else None
 
 

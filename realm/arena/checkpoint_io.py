@@ -108,8 +108,9 @@ def read_state(folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Corrupt(f"{folder.name}/{STATE} cannot be read: {error}") from error
-    if state.get("format") != STATE_FORMAT:
-        raise Corrupt(f"{folder.name}/{STATE} has format {state.get('format')!r}, this version reads {STATE_FORMAT}")
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != STATE_FORMAT:
+        raise Corrupt(f"{folder.name}/{STATE} has format {found!r}, this version reads {STATE_FORMAT}")
     return state
 
 

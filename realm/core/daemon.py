@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.core.clock import SYSTEM, Clock, stamp
-from realm.core.durable import write_json_fast
+from realm.core.durable import read_projection, write_json_fast
 from realm.core.errors import Conflict
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
@@ -162,15 +161,8 @@ class Heartbeat:
 
 
 def read_heartbeat(path: Path) -> dict[str, Any] | None:
-    """Return the last heartbeat, or None when there is none that can be read (it is not fsynced: a power cut may tear it)."""
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        log.warning("%s cannot be read; it is written anew by its process", path.name)
-        return None
-    return found if isinstance(found, dict) else None
+    """Return the last heartbeat, or None when there is none that can be read."""
+    return read_projection(path)
 
 
 def run_loop(

@@ -116,6 +116,15 @@ def write_json_fast(path: Path, value: Any) -> None:
     write_bytes(path, json.dumps(value, ensure_ascii=False).encode(), durable=False)
 
 
+def read_projection(path: Path) -> dict[str, Any] | None:
+    """Return what `write_json_fast` wrote; None when it is missing, or torn by a power cut (its owner writes it anew)."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def rename_noreplace(source: Path, target: Path) -> None:
     """Rename and fail with Conflict when the target exists (renameat2 with RENAME_NOREPLACE, Linux)."""
     result = _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
