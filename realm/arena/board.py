@@ -32,7 +32,7 @@ from realm.arena.quest import (
 from realm.arena.yardstick import Yardstick, yardstick_of
 from realm.core import durable, events
 from realm.core.clock import SYSTEM, Clock, stamp
-from realm.core.errors import Conflict
+from realm.core.errors import Conflict, Unknown
 from realm.core.ids import new_ulid
 from realm.core.logs import get_logger
 from realm.core.paths import PRIORITIES, Paths
@@ -344,6 +344,7 @@ def set_priority(paths: Paths, connection: sqlite3.Connection, quest_id: str, pr
 def delete(paths: Paths, connection: sqlite3.Connection, quest_id: str) -> Quest:
     """Move a quest to the trash; `undelete` brings it back."""
     quest = get_quest(connection, quest_id)
+    _refuse_gone(paths, quest)
     columns = {"state_before": quest.state}
     return change(paths, connection, quest, "deleted", "queue.deleted", reason=quest.reason, columns=columns)
 
@@ -366,11 +367,19 @@ def retry(paths: Paths, connection: sqlite3.Connection, quest_id: str) -> Quest:
     return change(paths, connection, quest, "queued", "queue.restored", columns={"attempts": 0})
 
 
+def _refuse_gone(paths: Paths, quest: Quest) -> None:
+    """Raise Unknown for a completed quest whose file was let go."""
+    path = quest_path(paths, quest)
+    if quest.state == "completed" and not os.path.lexists(path):
+        raise Unknown(f"the file of quest {quest.name} was let go after it was completed", hint="see retention.quests")
+
+
 def read_rows(paths: Paths, quest: Quest, limit: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield a quest's rows in file order; raises RowError when the file was refused, or damaged after it was accepted.
 
     A refused file may be anything: links are not followed, pipes are not waited for, a line is read up to the limit.
     """
+    _refuse_gone(paths, quest)
     number = 0
     with _open_plain(quest_path(paths, quest)) as handle:
         while line := handle.readline(validation.MAX_LINE + 1):

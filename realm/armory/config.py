@@ -37,6 +37,9 @@ class Retention(_Section):
     hours: int = Field(default=12, ge=0, description="one per hour for the last N hours")
     days: int = Field(default=14, ge=0, description="one per day for the last N days")
     max_gb: float = Field(default=50.0, gt=0)
+    quests: int = Field(default=200, ge=20, description="completed generated quests whose file stays")
+    eval_reports: int = Field(default=500, ge=50, description="eval reports of dropped checkpoints that stay")
+    full_steps: int = Field(default=500_000, ge=10_000, description="newest steps kept at full resolution")
 
 
 class Saving(_Section):

@@ -20,7 +20,8 @@ _FACTS_1 = (
         skill TEXT, level INTEGER, kind TEXT NOT NULL DEFAULT 'dropped', generator TEXT,
         attempts INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
         arrived_at TEXT NOT NULL, changed_at TEXT NOT NULL,
-        claim INTEGER, checkpoint TEXT, state_before TEXT, arrival TEXT UNIQUE)""",
+        claim INTEGER, checkpoint TEXT, state_before TEXT, arrival TEXT UNIQUE,
+        kept INTEGER NOT NULL DEFAULT 1)""",
     "CREATE INDEX quests_state ON quests(state, priority, id)",
     """CREATE TABLE checkpoints (
         name TEXT PRIMARY KEY, step INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('present','dropped')),

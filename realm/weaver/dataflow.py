@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 from realm.arena import board, control, intake
 from realm.arena.forming import validation_name
+from realm.arena.tidy import Limits, tidy
 from realm.arena.validation import RowError
 from realm.arena.yardstick import Yardstick, yardstick_of
+from realm.armory.heroes import active_config
 from realm.core import events, logs
 from realm.core.clock import SYSTEM, Clock, parse_stamp, stamp
 from realm.core.daemon import Heartbeat, StopFlag, run_loop, single_instance
@@ -24,7 +26,7 @@ from realm.core.errors import BadInput, RealmError
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.seeds import derive_seed
-from realm.core.store import open_facts, transaction
+from realm.core.store import open_facts, open_telemetry, transaction
 from realm.guild.curriculum import Decision, HeroDiet, decide
 from realm.guild.schedule import Schedule, load_schedule
 from realm.guild.skill_client import CHUNK, Sample, SkillClient, SkillSource, training_row
@@ -35,6 +37,7 @@ from realm.weaver.held_out import ensure_held_out
 log = get_logger("dataflow")
 
 TICK_S = 0.5
+TIDY_S = 60.0
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 10.0
 PATIENCE = 6  # tries in a row at the first pause, before it doubles
@@ -341,5 +344,18 @@ def main(paths: Paths, diet: HeroDiet) -> None:
             intake_only=os.environ.get("REALM_DATAFLOW") == "intake-only",
             beat=lambda progress: heartbeat.beat(progress),
         )  # fmt: skip
-        run_loop(flow.tick, stop, heartbeat, name="dataflow")
+        kept = active_config(paths).config.retention
+        limits = Limits(kept.quests, kept.eval_reports, kept.full_steps)
+        telemetry = open_telemetry(paths)
+        tidied_at = -1e9
+
+        def tick() -> float:
+            nonlocal tidied_at
+            if SYSTEM.monotonic() - tidied_at >= TIDY_S:
+                tidied_at = SYSTEM.monotonic()
+                tidy(paths, connection, telemetry, limits)
+            return flow.tick()
+
+        run_loop(tick, stop, heartbeat, name="dataflow")
+        telemetry.close()
         connection.close()
