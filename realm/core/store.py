@@ -59,9 +59,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def _told(error: sqlite3.OperationalError) -> Exception:
-    if error.sqlite_errorcode == sqlite3.SQLITE_FULL or "disk is full" in str(error):
+    if "disk is full" in str(error):
         return NoSpace("no space left to write the database", hint="free space; nothing was changed")
-    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if "database is locked" in str(error) or "table is locked" in str(error):
         return Unavailable("another process holds the database", hint="nothing was changed; try again")
     return error
 
