@@ -11,11 +11,12 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from realm.arena import validation
+from realm.arena.provenance import Provenance as Provenance
+from realm.arena.provenance import sidecar
 from realm.arena.quest import (
     MAX_ATTEMPTS,
     Quest,
@@ -47,39 +48,6 @@ class Missing(Conflict):
     """The file of a quest is not where the store says; someone took it off the board by hand."""
 
     code = "missing_file"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where rows come from; becomes the sidecar beside the file."""
-
-    generator_id: str | None = None
-    generator_version: str | None = None
-    generated_at: str | None = None
-    params: dict[str, Any] | None = None
-    source: str = "inbox"
-    kind: str = "dropped"
-    skill: str | None = None
-    level: int | None = None
-
-
-def sidecar(name: str, origin: Provenance, found: validation.Survey, now: str, extra: dict[str, Any]) -> dict[str, Any]:
-    """Return the sidecar of an accepted file, in the field names of the format."""
-    return {
-        "name": name,
-        "generator_id": origin.generator_id,
-        "generator_version": origin.generator_version,
-        "generated_at": origin.generated_at,
-        "example_count": found.rows,
-        "params": origin.params or {},
-        "validated_at": now,
-        "validator_versions": {validation.VALIDATOR_NAME: validation.VALIDATOR_VERSION},
-        "validation_passed": True,
-        "validation_errors": [],
-        "validation_warnings": [],
-        "source": origin.source,
-        "extra": {"kind": origin.kind, "sha256": found.sha256, "tokens": found.tokens, "longest_row": found.longest, **extra},
-    }
 
 
 def submit_rows(
