@@ -6,12 +6,12 @@ describe('numbers', () => {
     [1.6103, '1.61'], [12.34, '12.3'], [123.4, '123'], [999, '999'], [5_000, '999'], [0.5, '0.50'],
   ])('stat %d', (value, text) => expect(format.stat(value)).toBe(text));
 
-  it.each([[0.6213, '0.621'], [1.42, '1.420'], [12.3456, '12.35'], [-0.004, '-0.004']])('loss %d', (value, text) =>
+  it.each([[0.6213, '0.621'], [1.42, '1.420'], [12.3456, '12.35'], [-0.004, '-0.00400'], [0.00435, '0.00435'], [0.0733, '0.0733'], [0.09996, '0.1000'], [3e-6, '3.0e-6'], [0, '0.000']])('loss %d', (value, text) =>
     expect(format.loss(value)).toBe(text));
 
   it('signs a change', () => {
-    expect(format.change(0.002)).toBe('+0.002');
-    expect(format.change(-0.002)).toBe('-0.002');
+    expect(format.change(0.25)).toBe('+0.250');
+    expect(format.change(-0.25)).toBe('-0.250');
     expect(format.change(0)).toBe('0.000');
   });
 

@@ -1,5 +1,6 @@
 // What is said to people: toasts, the banner for grave things, and the two live regions (TAVERN 1.3, 4.1).
 import { realm } from '../data/realm.svelte';
+import { t } from '../i18n';
 import type { RealmEvent } from '../data/types';
 import { sentence, styleOf, type Tone } from '../text/events';
 import type { CoreIcon } from '../generated/icons';
@@ -32,9 +33,9 @@ class Announcer {
   banner = $state<Notice | null>(null);
   polite = $state('');
   assertive = $state('');
-  #waiting: string[] = [];
+  #waiting = new Map<string, { event: RealmEvent; more: number; quiet: boolean }>();
   #timer: ReturnType<typeof setTimeout> | null = null;
-  #lastSaid = 0;
+  #lastBatch = 0;
   #next = 1;
 
   /** A short message about something the person just did. */
@@ -56,34 +57,46 @@ class Announcer {
     this.polite = this.polite === text ? `${text}\u00a0` : text;
   }
 
-  /** Joined with others into one sentence, at most one per 30 s. */
-  #queue(text: string): void {
-    this.#waiting.push(text);
+  /** Tier 3 comes in batches: the newest of each kind, joined into one sentence, at most one per 30 s. */
+  #queue(event: RealmEvent, quiet: boolean): void {
+    const before = this.#waiting.get(event.kind);
+    this.#waiting.set(event.kind, { event, more: before ? before.more + 1 : 0, quiet });
     if (this.#timer !== null) return;
-    const wait = Math.max(400, this.#lastSaid + BATCH_MS - Date.now());
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#lastSaid = Date.now();
-      this.say(this.#waiting.splice(0).join('. '));
-    }, wait);
+    const wait = Math.max(400, this.#lastBatch + BATCH_MS - Date.now());
+    this.#timer = setTimeout(() => this.#flush(), wait);
+  }
+
+  #flush(): void {
+    this.#timer = null;
+    this.#lastBatch = Date.now();
+    const batch = [...this.#waiting.values()];
+    this.#waiting.clear();
+    const text = batch.map(({ event, more }) => t('toast.more', { text: sentence(event), more: more || null })).join('. ');
+    this.say(text);
+    const shown = batch.find(({ quiet }) => !quiet);
+    if (shown && !document.hidden) this.#show(text, styleOf(shown.event.kind), 5_000);
+  }
+
+  #show(text: string, look: { icon: CoreIcon; tone: Tone }, ms: number): void {
+    const { icon, tone } = look;
+    this.toasts = [...this.toasts, { id: this.#next++, text, icon, tone, ms, action: null }].slice(-SHOWN);
   }
 
   #event(event: RealmEvent, late: boolean): void {
-    const { tier, icon, tone } = styleOf(event.kind);
-    if (tier === 4) return;
+    const look = styleOf(event.kind);
+    if (look.tier === 4) return;
     const text = sentence(event);
-    const notice: Notice = { id: event.seq, text, icon, tone, at: event.at };
+    const notice: Notice = { id: event.seq, text, icon: look.icon, tone: look.tone, at: event.at };
     this.notices = [notice, ...this.notices].slice(0, KEPT);
     this.unread += 1;
-    if (tier === 1) {
+    if (look.tier === 1) {
       this.banner = notice;
       this.assertive = text;
-      return;
+    } else if (look.tier === 3) this.#queue(event, late);
+    else {
+      this.say(text);
+      if (!late && !document.hidden) this.#show(text, look, 8_000);
     }
-    this.#queue(text);
-    if (late || document.hidden) return;
-    const ms = tier === 2 ? 8_000 : 5_000;
-    this.toasts = [...this.toasts, { id: this.#next++, text, icon, tone, ms, action: null }].slice(-SHOWN);
   }
 
   start(): void {

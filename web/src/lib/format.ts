@@ -10,8 +10,13 @@ export function stat(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-/** Losses: three decimals below 10, two above. */
-export const loss = (value: number): string => (Math.abs(value) < 10 ? value.toFixed(3) : value.toFixed(2));
+/** Losses: three decimals, or three digits where that says more, so that 1 / loss can be checked by eye. */
+export function loss(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 10) return value.toFixed(2);
+  if (size >= 0.1 || size === 0) return value.toFixed(3);
+  return size >= 1e-4 ? value.toFixed(2 - Math.floor(Math.log10(size))) : value.toExponential(1);
+}
 
 /** A change of loss with its sign. */
 export const change = (value: number): string => (value > 0 ? '+' : '') + loss(value);

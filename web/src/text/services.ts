@@ -18,5 +18,5 @@ const LOOKS: Record<string, ServiceLook> = {
 
 export const serviceLook = (state: string): ServiceLook => LOOKS[state] ?? BAD;
 
-/** Event kinds that count as alarms for an hour. */
-export const ALARMS = new Set(['battle.failed', 'battle.loss_spike', 'service.down', 'service.fallen', 'patrol.failed', 'queue.failed', 'queue.rejected']);
+/** Event kinds that count as alarms for an hour; services speak for themselves in the list below them. */
+export const ALARMS = new Set(['battle.failed', 'battle.loss_spike', 'patrol.failed', 'queue.failed', 'queue.rejected']);
