@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import BaseModel
 
 from scripts.doc_shape import ROOT, table
 
 _READERS = ("core", "watchtower", "tavern")
+# Modules of writing places that only count what others wrote.
+_COUNTING = ("progression.py", "achievements.py")
 
 
 def writers(kind: str, sources: Mapping[str, str]) -> list[str]:
@@ -25,7 +28,11 @@ def _named(kind: str, text: str) -> bool:
 def source_texts() -> dict[str, str]:
     """Return place -> all its source text, without the places that only read events."""
     places = [folder for folder in sorted((ROOT / "realm").iterdir()) if folder.is_dir() and folder.name not in _READERS]
-    return {p.name: "".join(f.read_text(encoding="utf-8") for f in sorted(p.rglob("*.py"))) for p in places}
+    return {p.name: "".join(f.read_text(encoding="utf-8") for f in _sources(p)) for p in places}
+
+
+def _sources(place: Path) -> list[Path]:
+    return sorted(path for path in place.rglob("*.py") if path.name not in _COUNTING)
 
 
 def events() -> str:

@@ -123,10 +123,12 @@ class Realm:
     def tavern_app(self, port: int) -> FastAPI:
         """Build the game's server."""
         from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
+        from realm.guild.hall_routes import hall_router
         from realm.tavern.app import make_tavern
         from realm.vault.routes import ledger_router
 
         routers = [board_router(self.paths, self.generate), control_router(self.paths), ledger_router(self.paths)]
+        routers += [hall_router(self.paths)]
         return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
 
     def vault_app(self, port: int) -> FastAPI:
