@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from quest_files import board_files, configure, digests, leftovers, trained_examples, write_quest
+from quest_files import board_files, configure, digests, leftovers, trained_examples, wait_until, write_quest
 
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
+from realm.vault import ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTS = (("low", 20), ("normal", 28), ("normal", 22), ("high", 17))  # rows; 4 a step
@@ -110,8 +111,6 @@ def undisturbed(loaded_home: Path, forge: Forge, tmp_path_factory: pytest.TempPa
 
 
 def newest(paths: Paths) -> Path:
-    from realm.vault import ledger
-
     return ledger.folders(paths)[-1]
 
 
@@ -207,3 +206,63 @@ def test_crash_before_every_durable_operation(
         moment += stride
     assert not broken, json.dumps(broken, indent=1)
     assert moment > 150, "the whole run had fewer durable operations than expected"
+
+
+def lines_of(trace: Path) -> int:
+    return len(trace.read_text().splitlines()) if trace.exists() else 0
+
+
+def test_the_stop_signal_saves_this_step_and_ends_well(
+    forge: Forge, copy: Paths, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    for steps in (2, 9):
+        pid = forge.start(copy, "train", "--once", trace=trace)
+        wait_until(lambda steps=steps: lines_of(trace) >= steps)
+        os.kill(pid, signal.SIGTERM)
+        assert forge.wait(pid) == 0, forge.log.read_text()
+        done, examples = trained_examples(trace)
+        assert ledger.extract_step(newest(copy).name) == max(done)
+        assert set(examples.values()) == {1}
+        assert lines_of(trace) == max(done), "no step was trained twice"
+    assert forge.run(copy, "train", "--once", trace=trace) == 0
+    check_whole(copy, trace, undisturbed)
+
+
+def test_max_steps_in_pieces_is_the_whole(forge: Forge, copy: Paths, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    for expected in (10, 20):
+        assert forge.run(copy, "train", "--once", "--max-steps", "10", trace=trace) == 0
+        assert ledger.extract_step(newest(copy).name) == expected
+    assert forge.run(copy, "train", "--once", trace=trace) == 0
+    assert lines_of(trace) == STEPS
+    check_whole(copy, trace, undisturbed)
+
+
+def test_a_second_trainer_is_refused(forge: Forge, copy: Paths) -> None:
+    pid = forge.start(copy, "run")
+    wait_until(lambda: (copy.run / "arena.heartbeat").exists())
+    assert forge.run(copy, "train", "--once") == 3
+    assert f"process {pid}" in forge.log.read_text()
+    os.kill(pid, signal.SIGKILL)
+    forge.wait(pid)
+    assert forge.run(copy, "train", "--once") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_command_itself_is_killed(copy: Paths, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    """The same through `python -m realm.cli`, a fresh process each time."""
+    trace = tmp_path / "trace"
+    env = {**os.environ, "REALM_HOME": str(copy.home), "REALM_TRACE_EXAMPLES": str(trace), "OMP_NUM_THREADS": "1"}
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "realm.cli", "arena", "train", "--once"], env=env, cwd=ROOT)
+
+    for steps in (2, 8, 16):
+        process = start()
+        wait_until(lambda steps=steps, process=process: lines_of(trace) >= steps or process.poll() is not None, 60)
+        process.kill()
+        process.wait()
+    assert start().wait(120) == 0
+    check_whole(copy, trace, undisturbed)
