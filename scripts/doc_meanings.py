@@ -42,6 +42,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "saving.minutes": "a checkpoint at the latest after so many minutes",
         "validation.rows": "held-out rows that are used, at most",
         "validation.every_steps": "steps between two measurements of the validation loss, beside one at every save",
+        "masking_floor": "least share of a quest's tokens that is masked; below it the quest is refused before its first step",
         "champion_metric": "`eval` (rungs), `val_loss` or `train_loss`",
         "threads": "training threads; none: all cores but one",
         "device": "where the hero trains; `auto`: `cuda` where torch finds one, else `cpu`",

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from realm.arena import board
 from realm.arena.formation.batching import plan_batches
+from realm.arena.formation.masking_validators import MaskingReport, check_masks, refuse_bad_masks
 from realm.arena.formation.rows import EncodedRow, form_quest, refuse_too_long
-from realm.arena.quest import Quest
+from realm.arena.quest import Quest, sidecar_of
 from realm.arena.validation import check_messages, parse_row
 from realm.armory.config import Config
 from realm.armory.heroes import Hero
 from realm.armory.template import ChatTemplate, Message
+from realm.core import durable
 from realm.core.errors import Corrupt
 from realm.core.ids import sha256_file
 from realm.core.paths import Paths
 from realm.core.seeds import derive_seed
+
+
+def keep_report(path: Path, report: MaskingReport) -> None:
+    """Store what the masking validators found in the sidecar beside the quest's file."""
+    beside = sidecar_of(path)
+    if not beside.is_file():
+        return
+    meta = json.loads(beside.read_text(encoding="utf-8"))
+    if meta.get("masking") != report.as_json():
+        durable.write_json(beside, {**meta, "masking": report.as_json()})
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,9 @@ def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config:
     messages = [cast("list[Message]", row["messages"]) for row in board.read_rows(paths, quest)]
     formed = form_quest(messages, template, config.max_length, mantra=mantra_of(hero, quest), name=quest.name)
     refuse_too_long(formed, config.max_length, quest.name)
+    report = check_masks(formed.rows, template, abort_below=config.masking_floor)
+    keep_report(path, report)
+    refuse_bad_masks(report, quest.name)
     seed = derive_seed("order", quest.sha256, cut.seed)
     return Formed(formed.rows, plan_batches([len(row) for row in formed.rows], cut.rows_per_step, seed))
 

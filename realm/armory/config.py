@@ -67,6 +67,7 @@ class Config(_Section):
     retention: Retention = Retention()
     saving: Saving = Saving()
     validation: Validation = Validation()
+    masking_floor: float = Field(default=0.25, ge=0, le=1, description="least masked share of a quest's tokens")
     champion_metric: Literal["eval", "val_loss", "train_loss"] = "eval"
     threads: int | None = Field(default=None, ge=1, description="training threads; default: cores - 1")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where torch finds it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import replace
 
@@ -9,8 +10,9 @@ import pytest
 from fight_kit import put, quest_named
 
 from realm.arena import board
+from realm.arena.formation.masking_validators import BadMask
 from realm.arena.forming import Cut, cut_of, form, mantra_of, validation_rows
-from realm.arena.quest import Quest
+from realm.arena.quest import Quest, quest_path, sidecar_of
 from realm.armory.heroes import active_config, active_hero, load_template
 from realm.core.errors import Corrupt, RealmError
 from realm.core.paths import Paths
@@ -73,3 +75,21 @@ def test_validation_rows(home: Paths, claimed: Quest) -> None:
     with pytest.raises(RealmError, match="row 31"):
         validation_rows(home, replace(claimed, skill="bin", level=3), template, hero, config)
     assert quest_named(home, "a.jsonl").state == "processing"
+
+
+def test_masks_are_checked_before_the_first_step_and_the_report_is_stored(home: Paths) -> None:
+    row = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y" * 90}]}
+    with closing(open_facts(home)) as facts:
+        board.submit_rows(home, facts, [row] * 8, name="long.jsonl", priority="normal", kind="dropped", skill="s", level=1,
+                          generator_id="g", generator_version="1", params={})  # fmt: skip
+        quest = board.claim(home, facts, step=0)
+    assert quest is not None
+    hero, config = active_hero(home), active_config(home).config
+
+    with pytest.raises(BadMask, match="MaskingRatio"):
+        form(home, quest, load_template(hero), hero, config, cut_of(config))
+
+    beside = json.loads(sidecar_of(quest_path(home, quest)).read_text())
+    assert [check["passed"] for check in beside["masking"] if "Ratio" in check["name"]] == [False]
+    lower = config.model_copy(update={"masking_floor": 0.0})
+    assert form(home, quest, load_template(hero), hero, lower, cut_of(lower)).steps

@@ -170,5 +170,5 @@ def refuse_bad_masks(report: MaskingReport, name: str) -> None:
         )
         raise BadMask(
             f"{name}: {listed}",
-            hint="the label mask is wrong, or the answers dwarf the prompts: then shorten them or lower the floor",
+            hint="the label mask is wrong, or the answers dwarf the prompts: then shorten them, or lower masking_floor",
         )
