@@ -13,6 +13,8 @@ describe('numbers', () => {
     expect(format.change(0.25)).toBe('+0.250');
     expect(format.change(-0.25)).toBe('-0.250');
     expect(format.change(0)).toBe('0.000');
+    expect(format.change(0.00403)).toBe('+0.004');
+    expect(format.change(-0.00002)).toBe('-2e-5');
   });
 
   it.each([[3.1e-4, '3.1e-4'], [0, '0'], [0.25, '0.25']])('rate %d', (value, text) => expect(format.rate(value)).toBe(text));

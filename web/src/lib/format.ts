@@ -18,8 +18,12 @@ export function loss(value: number): string {
   return size >= 1e-4 ? value.toFixed(2 - Math.floor(Math.log10(size))) : value.toExponential(1);
 }
 
-/** A change of loss with its sign. */
-export const change = (value: number): string => (value > 0 ? '+' : '') + loss(value);
+/** A change of loss with its sign: three decimals, one digit where those would all be zero. */
+export function change(value: number): string {
+  const size = Math.abs(value);
+  const text = size === 0 || size >= 5e-4 ? size.toFixed(3) : size.toExponential(0);
+  return value > 0 ? `+${text}` : value < 0 ? `-${text}` : text;
+}
 
 /** A share from 0 to 1 as whole percent. */
 export const share = (value: number): string => `${Math.round(value * 100)} %`;
