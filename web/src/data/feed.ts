@@ -69,7 +69,7 @@ export class Feed {
     while (this.#run === run) {
       let reason = 'The stream ended.';
       try {
-        await this.#session();
+        await this.#follow();
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
       }
@@ -83,7 +83,7 @@ export class Feed {
     }
   }
 
-  async #session(): Promise<void> {
+  async #follow(): Promise<void> {
     const silentFor = Date.now() - this.#lastWord;
     const known = this.#state?.cursor ?? null;
     this.#abort = new AbortController();
