@@ -256,7 +256,7 @@ def _lines(handle: IO[bytes]) -> Iterator[bytes]:
 
 def _spool(handle: IO[bytes], spool: Path, by: Yardstick) -> validation.Survey:
     found, checked = validation.survey(_lines(handle), by.measure, by.max_length)
-    durable.write_stream(spool, checked)
+    durable.write_spool(spool, checked)
     return found
 
 
@@ -266,7 +266,8 @@ def _remove_taken(path: Path, before: os.stat_result) -> None:
         beside = _beside(path)
         if beside is not None:
             beside.unlink(missing_ok=True)
-        durable.remove_file(path)
+        # Not flushed: should the name come back after a power cut, its arrival is known.
+        path.unlink()
 
 
 def _beside(path: Path) -> Path | None:

@@ -101,6 +101,19 @@ def write_stream(path: Path, blocks: Iterable[bytes]) -> None:
         fsync_dir(path.parent)
 
 
+def write_spool(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a new hidden file whose bytes are on the disk; its name need not be, for a spool means nothing until moved."""
+    with disk_errors(path):
+        try:
+            with path.open("xb") as handle:
+                handle.writelines(blocks)
+                handle.flush()
+                os.fsync(handle.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` with UTF-8 text, durably."""
     write_bytes(path, text.encode())

@@ -313,7 +313,7 @@ def _crash(*_: Any, **__: Any) -> None:
 
 def test_the_original_stays_until_the_copy_is_recorded(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     path = kit.drop("x.jsonl", GOOD)
-    for name in ("write_stream", "write_json", "move"):
+    for name in ("write_spool", "write_json", "move"):
         with monkeypatch.context() as patch:
             patch.setattr(durable, name, _crash)
             with pytest.raises(KeyboardInterrupt):

@@ -62,8 +62,9 @@ def test_an_error_of_the_stream_leaves_nothing(tmp_path: Path) -> None:
         yield b"x" * 100_000
         raise ValueError("bad row")
 
-    with pytest.raises(ValueError, match="bad row"):
-        durable.write_stream(tmp_path / "x", blocks())
+    for write in (durable.write_stream, durable.write_spool):
+        with pytest.raises(ValueError, match="bad row"):
+            write(tmp_path / "x", blocks())
     assert list(tmp_path.iterdir()) == []
 
 
