@@ -30,6 +30,7 @@ from realm.arena.quest import (
     sidecar_of,
     skill_in_name,
 )
+from realm.arena.sparring_age import stale_quest
 from realm.arena.yardstick import Yardstick, yardstick_of
 from realm.core import durable, events
 from realm.core.clock import SYSTEM, Clock, stamp
@@ -236,7 +237,7 @@ def claim(paths: Paths, connection: sqlite3.Connection, *, step: int, clock: Clo
     `claim` numbers rise, so that a restart after a crash takes the same quests in the same order.
     """
     for _ in range(CLAIM_TRIES):
-        quest = next_quest(connection)
+        quest = _next_fresh(paths, connection, step, clock)
         if quest is None:
             return None
         columns = {"claim": next_claim(connection), "attempts": quest.attempts + 1}
@@ -247,6 +248,21 @@ def claim(paths: Paths, connection: sqlite3.Connection, *, step: int, clock: Clo
         except Conflict as moved:
             log.info("claim: %s", moved)  # the player was quicker; look again
     raise Conflict(f"no quest could be claimed in {CLAIM_TRIES} tries", hint="see logs/arena.jsonl")
+
+
+def _next_fresh(paths: Paths, connection: sqlite3.Connection, step: int, clock: Clock) -> Quest | None:
+    """Return the next quest; sparring rows that the hero has outgrown are set aside with the reason on the way."""
+    while (quest := next_quest(connection)) is not None:
+        stale = stale_quest(paths, connection, quest, step)
+        if stale is None:
+            return quest
+        try:
+            change(paths, connection, quest, "failed", "queue.failed", reason=stale, step=step, clock=clock)
+        except Missing:
+            say_lost(connection, quest, clock)
+        except Conflict as moved:
+            log.info("stale: %s", moved)
+    return None
 
 
 def next_claim(connection: sqlite3.Connection) -> int:

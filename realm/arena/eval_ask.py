@@ -56,8 +56,16 @@ class OracleAsk:
         self._client = client or httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
 
     def __call__(self, step: int, prompts: Sequence[str], max_new_tokens: int) -> Answers:
+        return self.sample(step, prompts, max_new_tokens)
+
+    def sample(
+        self, step: int, prompts: Sequence[str], max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> Answers:
+        """Return one answer a prompt, greedy at temperature 0 and else drawn by `seed`; raises as `Ask` does."""
         self._post("/models/load", {"step": step})
-        body = {"step": step, "prompts": list(prompts), "max_new_tokens": max_new_tokens}
+        body: dict[str, Any] = {"step": step, "prompts": list(prompts), "max_new_tokens": max_new_tokens}
+        if temperature > 0:
+            body |= {"greedy": False, "temperature": temperature, "seed": seed}
         return read_answers(self._post("/generate", body), step, len(prompts))
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
