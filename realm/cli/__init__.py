@@ -27,6 +27,8 @@ PLACES = {
     "vault": ("realm.cli.vault", "serve the ledger and training API"),
     "config": ("realm.cli.config", "show and change config.json"),
     "doctor": ("realm.cli.doctor", "check that folders, sidecars, databases and weights agree"),
+    "watchtower": ("realm.cli.watchtower", "serve read-only views and metrics"),
+    "lineage": ("realm.cli.lineage", "what made a checkpoint; who makes and refuses quests"),
 }
 
 

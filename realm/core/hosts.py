@@ -79,7 +79,9 @@ class Hosts(BaseModel):
         return self.hosts[self.local_id()]
 
 
-_TRAINER = ("arena", "evaluator", "dataflow", "vault", "ledger", "training", "tavern", "inference", "skill_bin")
+_TRAINER = (
+    "arena", "evaluator", "dataflow", "vault", "ledger", "training", "tavern", "inference", "skill_bin", "watchtower",
+)  # fmt: skip
 _API_PATHS = {"vault": "/api", "ledger": "/api/ledger", "training": "/api/training"}
 _SHARED_PORT = {"ledger": "vault", "training": "vault"}
 

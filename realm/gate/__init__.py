@@ -124,11 +124,12 @@ class Realm:
         """Build the game's server."""
         from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
         from realm.guild.hall_routes import hall_router
+        from realm.guild.lineage_routes import lineage_router
         from realm.tavern.app import make_tavern
         from realm.vault.routes import ledger_router
 
         routers = [board_router(self.paths, self.generate), control_router(self.paths), ledger_router(self.paths)]
-        routers += [hall_router(self.paths)]
+        routers += [hall_router(self.paths), lineage_router(self.paths)]
         return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
 
     def vault_app(self, port: int) -> FastAPI:
@@ -138,3 +139,13 @@ class Realm:
         from realm.vault.routes import ledger_router
 
         return make_app("vault", [ledger_router(self.paths), control_router(self.paths)], port=port)
+
+    def watchtower_app(self, port: int) -> FastAPI:
+        """Build the watchtower's server: the views for other programs and the Prometheus metrics."""
+        from realm.core.web import make_app
+        from realm.guild.lineage_routes import lineage_router
+        from realm.watchtower.routes import state_of, tower_routes
+
+        tower = self.watchtower
+        routers = [tower_routes(tower), lineage_router(self.paths)]
+        return make_app("watchtower", routers, port=port, health=lambda: state_of(tower))

@@ -39,6 +39,7 @@ TABLE: dict[str, Kind] = {
     "vault": Kind(("vault", "serve"), 4, "health", HEALTH),
     "dataflow": Kind(("weaver", "dataflow"), 5, "heartbeat", HEARTBEAT),
     "evaluator": Kind(("arena", "evals"), 6, "heartbeat", HEARTBEAT),
+    "watchtower": Kind(("watchtower", "serve"), 8, "health", HEALTH),
 }
 # Not processes: APIs on the port of another service.
 SERVED_BY = {"ledger": "vault", "training": "vault"}

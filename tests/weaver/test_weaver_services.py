@@ -18,7 +18,7 @@ def test_the_default_host_starts_the_arena_and_the_oracle_first():
     planned = plan_services(DEFAULT.local(), 8000)
     assert [service.name for service in planned][:2] == ["arena", "inference"]
     assert {service.name for service in planned} == {
-        "arena", "inference", "tavern", "vault", "dataflow", "evaluator", "skill_bin",
+        "arena", "inference", "tavern", "vault", "dataflow", "evaluator", "skill_bin", "watchtower",
     }
     commands = {service.name: service.argv for service in planned}
     assert commands["inference"] == (sys.executable, "-m", "realm.cli", "oracle", "serve")
