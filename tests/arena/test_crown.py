@@ -71,7 +71,8 @@ def test_equal_does_not_dethrone_and_a_higher_level_counts_more(facts: sqlite3.C
 
 
 def test_loss_metrics_want_the_smaller_value(facts: sqlite3.Connection) -> None:
-    first, worse, lower = _checkpoint(facts, 1, val_loss=0.5), _checkpoint(facts, 2, val_loss=0.6), _checkpoint(facts, 3, val_loss=0.4)
+    losses = {1: 0.5, 2: 0.6, 3: 0.4}
+    first, worse, lower = (_checkpoint(facts, step, val_loss=loss) for step, loss in losses.items())
 
     assert _crown(facts, first, 1, "val_loss")
     assert not _crown(facts, worse, 2, "val_loss")
