@@ -24,6 +24,8 @@ SCRIPTS = [
     ("core/training_controller.py", ["skip"], "skip"),
     ("vault/server.py", ["--help"], "--port"),
     ("tavern/server.py", ["--help"], "serve"),
+    ("guild/sparring.py", ["--help"], "--checkpoint"),
+    ("guild/sparring_validator.py", ["--check-all"], "0 sparring files checked"),
     ("safety/comprehensive_health_check.py", ["--help"], "agree"),
 ]
 

@@ -128,7 +128,7 @@ def build_report(
         "dataset_sha": _sha("\n".join(sorted(str(item["key"]) for item in paper.items))),
         "prompts_sha256": paper.prompts_sha256,
         "split": "eval",
-        "seed_namespace": "eval|skill|level|weights_sha256|kind",
+        "seed_namespace": f"eval|skill|level|{'' if asked.kind == 'full' else 'weights_sha256'}|kind",
         "seed": str(paper.seed),
         "styles": dict(paper.styles) if paper.styles is not None else None,
         "n": graded.n,

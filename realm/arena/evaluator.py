@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from realm.arena import evaluations
 from realm.arena.crown import crown
+from realm.arena.eval_alarms import raise_alarms
 from realm.arena.eval_ask import Answers, Ask, OracleAsk, oracle_key
 from realm.arena.eval_report import Graded, Paper, write_report
+from realm.arena.eval_sprt import Sitting, go_on
 from realm.arena.evaluations import Result, Waiting
 from realm.armory.heroes import active_config, active_preset
 from realm.core import events, logs
@@ -28,7 +31,7 @@ from realm.core.seeds import derive_seed
 from realm.core.store import open_facts, transaction
 from realm.guild.gate import GateRules, gate_rules
 from realm.guild.gate_look import due_probes, look, note_rust
-from realm.guild.mastery import mastered_level, training_level
+from realm.guild.mastery import failed_looks, mastered_level, training_level
 from realm.guild.rebuild import keep_masteries
 from realm.guild.schedule import load_schedule
 from realm.guild.skill_client import Sample, SkillClient, SkillSource
@@ -76,9 +79,11 @@ def draw_fresh(
 def set_paper(
     asked: Waiting, digest: str, source: SkillSource, rules: GateRules, styles: Mapping[str, float] | None
 ) -> Paper:
-    """Choose the problems of an eval: the static ones first, then fresh ones seeded by skill, level, weights and kind."""
+    """Choose the problems of an eval: the static ones first, then fresh ones seeded by skill, level, kind and weights."""
     static = source.static_items(asked.level) if asked.kind in ("gate", "static") else []
-    seed = derive_seed("eval", asked.skill, asked.level, digest, asked.kind)
+    # A full eval compares checkpoints: all of them are asked the same problems.
+    weights = "" if asked.kind == "full" else digest
+    seed = derive_seed("eval", asked.skill, asked.level, weights, asked.kind)
     taken = {str(item["key"]) for item in static}
     fresh = draw_fresh(source, asked.level, fresh_count(asked.kind, rules), seed, taken, styles)
     items = (*static, *fresh)
@@ -143,6 +148,12 @@ class Evaluator:
         self._contest(asked)
         return 0.0
 
+    def work(self, eval_id: str) -> None:
+        """Do one waiting eval now, out of turn; what came of it stands in its row."""
+        asked = next((w for w in evaluations.waiting(self._connection) if w.id == eval_id), None)
+        if asked is not None:
+            self._contest(asked)
+
     def _may_ask(self, asked: Waiting, now: float) -> bool:
         tired = self._disbelieved.get(asked.id, 0) >= evaluations.MAX_ATTEMPTS
         return not tired and now >= self._retry_at.get(asked.id, -1e9)
@@ -179,14 +190,32 @@ class Evaluator:
             "SELECT weights_sha256, record FROM checkpoints WHERE name = ?", (asked.checkpoint,)
         ).fetchone()
         source, begin = self._skills[asked.skill], self._clock.monotonic()
-        paper = set_paper(asked, found["weights_sha256"], source, self._rules_of(asked.skill), self._styles)
+        digest, rules = found["weights_sha256"], self._rules_of(asked.skill)
+        sitting = self._put(asked, digest, set_paper(asked, digest, source, rules, self._styles))
+        if asked.kind == "gate" and rules.rule == "sprt":
+            sitting = self._ask_on(asked, digest, sitting, rules)
+        wall = self._clock.monotonic() - begin
+        return Graded(asked, sitting.paper, sitting.answers, sitting.grades, wall), json.loads(found["record"])
+
+    def _put(self, asked: Waiting, digest: str, paper: Paper) -> Sitting:
+        """Have a paper answered and graded; raises Corrupt for answers that cannot be believed."""
         answers = self._ask(asked.step, paper.prompts, paper.max_new_tokens)
-        check_answers(answers, paper, found["weights_sha256"])
-        grades = tuple(source.grade(paper.items, answers.texts))
+        check_answers(answers, paper, digest)
+        grades = tuple(self._skills[asked.skill].grade(paper.items, answers.texts))
         if len(grades) != len(paper.items):
             raise Corrupt(f"{len(grades)} grades for {len(paper.items)} answers")
-        wall = self._clock.monotonic() - begin
-        return Graded(asked, paper, answers, grades, wall), json.loads(found["record"])
+        return Sitting(paper, answers, grades)
+
+    def _ask_on(self, asked: Waiting, digest: str, sitting: Sitting, rules: GateRules) -> Sitting:
+        """Ask fresh problems until the sequential test decides."""
+        taken = {str(item["key"]) for item in sitting.paper.items}
+        failed = len(failed_looks(self._connection, asked.skill, asked.level))
+
+        def draw(count: int, turn: int) -> list[Sample]:
+            seed = derive_seed(sitting.paper.seed, "sprt", turn)
+            return draw_fresh(self._skills[asked.skill], asked.level, count, seed, taken, self._styles)
+
+        return go_on(sitting, draw, lambda paper: self._put(asked, digest, paper), rules, failed)
 
     def _no_contest(self, asked: Waiting, error: RealmError) -> None:
         """Count a try without a believable answer. An outage is waited out and never uses up the tries of an eval."""
@@ -224,6 +253,7 @@ class Evaluator:
             events.append(connection, "checkpoint.evaluated", subject=asked.checkpoint, step=asked.step, data=data,
                           clock=self._clock)  # fmt: skip
             follow_up(connection, asked, self._skills[asked.skill].max_level, self._rules_of(asked.skill), self._clock)
+            raise_alarms(connection, asked.skill, self._skills[asked.skill].max_level, asked.step, self._clock)
             crown(connection, asked.checkpoint, asked.step, self._champion_metric, self._clock)
 
 
@@ -277,8 +307,30 @@ def rules_from(paths: Paths) -> RulesOf:
     return rules_of
 
 
+def open_evaluator(
+    paths: Paths,
+    connection: sqlite3.Connection,
+    during: Callable[[str], AbstractContextManager[None]] = lambda _progress: nullcontext(),
+    beat: Callable[[str], None] = lambda _progress: None,
+) -> Evaluator:
+    """Return an evaluator on the oracle and the skill servers; fresh problems come in the answer styles the hero is fed."""
+    skills = {name: SkillClient(name, found.api_url, found.max_level) for name, found in all_skills(paths).items()}
+    url = get_service_url("inference", Hosts.load(paths))
+    # This machine's key is for this machine's oracle only.
+    ask = OracleAsk(url, key=oracle_key(paths) if url.startswith("http://127.0.0.1:") else None)
+    styles = {str(name): share for name, share in active_preset(paths).styles.items()}
+    metric = active_config(paths).config.champion_metric
+
+    def patient_ask(step: int, prompts: Sequence[str], max_new_tokens: int) -> Answers:
+        # An answer of a large hero may take longer than a heartbeat may be old.
+        with during(f"asking step {step}"):
+            return ask(step, prompts, max_new_tokens)
+
+    return Evaluator(paths, connection, patient_ask, skills, rules_from(paths), styles=styles, champion_metric=metric, beat=beat)
+
+
 def main(paths: Paths) -> None:
-    """Run the evaluator process until SIGTERM; fresh problems come in the answer styles the active hero is fed.
+    """Run the evaluator process until SIGTERM.
 
     Raises Conflict when an evaluator runs on this base directory already.
     """
@@ -286,19 +338,6 @@ def main(paths: Paths) -> None:
     with single_instance(paths, "evaluator"):
         stop, heartbeat = StopFlag().install(), Heartbeat(paths, "evaluator")
         connection = open_facts(paths)
-        skills = {name: SkillClient(name, found.api_url, found.max_level) for name, found in all_skills(paths).items()}
-        url = get_service_url("inference", Hosts.load(paths))
-        # This machine's key is for this machine's oracle only.
-        ask = OracleAsk(url, key=oracle_key(paths) if url.startswith("http://127.0.0.1:") else None)
-        styles = {str(name): share for name, share in active_preset(paths).styles.items()}
-        metric = active_config(paths).config.champion_metric
-
-        def patient_ask(step: int, prompts: Sequence[str], max_new_tokens: int) -> Answers:
-            # An answer of a large hero may take longer than a heartbeat may be old.
-            with heartbeat.during(f"asking step {step}"):
-                return ask(step, prompts, max_new_tokens)
-
-        evaluator = Evaluator(paths, connection, patient_ask, skills, rules_from(paths), styles=styles, champion_metric=metric,
-                              beat=lambda progress: heartbeat.beat(progress))  # fmt: skip
+        evaluator = open_evaluator(paths, connection, heartbeat.during, heartbeat.beat)
         run_loop(evaluator.tick, stop, heartbeat, name="evaluator")
         connection.close()

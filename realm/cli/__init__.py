@@ -20,15 +20,17 @@ PLACES = {
     "arena": ("realm.cli.arena", "train, pause, resume, skip, stop, inspect"),
     "quests": ("realm.cli.quests", "the quest board: list, add, set-priority, retry, delete"),
     "skills": ("realm.cli.skills", "list skills, serve a skill, sample it, preview the curriculum"),
+    "sparring": ("realm.cli.sparring", "train on the hero's own mistakes: run a session, check files"),
+    "evals": ("realm.cli.evals", "results of evals: list, run, compare two checkpoints, export"),
     "oracle": ("realm.cli.oracle", "serve checkpoints, ask one"),
     "ledger": ("realm.cli.ledger", "checkpoints and their records"),
     "weaver": ("realm.cli.weaver", "supervise the services of this host"),
     "tavern": ("realm.cli.tavern", "serve the game"),
     "vault": ("realm.cli.vault", "serve the ledger and training API"),
-    "config": ("realm.cli.config", "show and change config.json"),
-    "doctor": ("realm.cli.doctor", "check that folders, sidecars, databases and weights agree"),
     "watchtower": ("realm.cli.watchtower", "serve read-only views and metrics"),
     "lineage": ("realm.cli.lineage", "what made a checkpoint; who makes and refuses quests"),
+    "config": ("realm.cli.config", "show and change config.json"),
+    "doctor": ("realm.cli.doctor", "check that folders, sidecars, databases and weights agree"),
 }
 
 

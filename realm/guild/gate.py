@@ -11,11 +11,12 @@ import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from realm.core.seeds import derive_seed
+from realm.guild import sprt
 from realm.guild.intervals import wilson
 from realm.guild.skills.config import EvalRules
 
@@ -32,6 +33,18 @@ class GateExtras(BaseModel):
     probe_levels: int = Field(default=6, ge=1)
     probe_flag: float = Field(default=0.65, ge=0, lt=1, description="a probed level at or below this share is flagged")
     probe_every: int = Field(default=25, ge=0, description="also probe after this many gate evals; 0 = only at the gate")
+    rule: Literal["window", "sprt"] = Field(default="window", description="several evals together, or one sequential test")
+    sprt_p0: float = Field(default=0.70, gt=0, lt=1)
+    sprt_p1: float = Field(default=0.85, gt=0, lt=1)
+    sprt_alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    sprt_beta: float = Field(default=0.10, gt=0, lt=0.5)
+    sprt_cap: int = Field(default=150, ge=20, le=500, description="most problems of one sequential test")
+
+    @model_validator(mode="after")
+    def _sprt_rises(self) -> GateExtras:
+        if self.sprt_p0 >= self.sprt_p1:
+            raise ValueError(f"sprt_p0 {self.sprt_p0} is not below sprt_p1 {self.sprt_p1}")
+        return self
 
 
 class GateRules(GateExtras):
@@ -153,7 +166,9 @@ def exact(share: float) -> Fraction:
 
 
 def window_size(rules: GateRules, failed_windows: int) -> int:
-    """Return how many evals the next window needs: it grows against repeated looking."""
+    """Return how many evals the next window needs: it grows against repeated looking; a sequential test is one eval."""
+    if rules.rule == "sprt" and not rules.strict_seed_rule:
+        return 1
     if rules.strict_seed_rule or failed_windows < rules.grow_after:
         return rules.evals
     return max(rules.evals, rules.grown_evals)
@@ -208,7 +223,21 @@ def judge(
     window = choose_window(evals, size, rules.min_gap, standing.last_mastery_step)
     if rules.strict_seed_rule:
         return _judge_static_only(window, size, rules)
+    if rules.rule == "sprt":
+        return _judged(window, [_sequential(window, standing, rules)], _decided(window, standing, rules), probes, standing, rules)
     accuracy = [_enough(window, size, rules), _mean(window, rules), _bound(window, rules), _floor(window, rules)]
+    return _judged(window, accuracy, len(window) == size, probes, standing, rules)
+
+
+def _judged(
+    window: tuple[EvalCount, ...],
+    accuracy: list[Condition],
+    full: bool,
+    probes: Mapping[str, Mapping[int, ProbeCount]],
+    standing: Standing,
+    rules: GateRules,
+) -> GateResult:
+    """Put the conditions on accuracy together with those that hold under every rule."""
     clean = [_verifier(window), _truncated(window, rules)]
     good = all(condition.passed for condition in (*accuracy, *clean))
     retention, awaiting = _retention(window, probes, standing, rules)
@@ -216,11 +245,29 @@ def judge(
         passed=good and retention.passed,
         conditions=(*accuracy, retention, *clean),
         window=window,
-        full=len(window) == size,
+        full=full,
         accuracy_passed=all(condition.passed for condition in accuracy),
         awaiting=awaiting if good else (),
         probe_on=window[0] if good and awaiting else None,
     )
+
+
+def sprt_verdict(correct: int, n: int, rules: GateRules, failed_looks: int) -> sprt.Verdict:
+    """Return what the sequential test of the rules says after `correct` of `n` and `failed_looks` earlier tests."""
+    return sprt.verdict(correct, n, rules.sprt_p0, rules.sprt_p1, rules.sprt_alpha, rules.sprt_beta, failed_looks)
+
+
+def _sequential(window: Sequence[EvalCount], standing: Standing, rules: GateRules) -> Condition:
+    correct, n = _sums(window)
+    _, high = sprt.bounds(rules.sprt_alpha, rules.sprt_beta, standing.failed_windows)
+    ratio = sprt.log_ratio(correct, n, rules.sprt_p0, rules.sprt_p1)
+    needed = f"log ratio {high:.2f} for {rules.sprt_p1:g} against {rules.sprt_p0:g}, look {standing.failed_windows + 1}"
+    return Condition("sprt", n > 0 and ratio >= high, f"{ratio:.2f} ({correct} of {n})", needed)
+
+
+def _decided(window: Sequence[EvalCount], standing: Standing, rules: GateRules) -> bool:
+    correct, n = _sums(window)
+    return n >= rules.sprt_cap or (n > 0 and sprt_verdict(correct, n, rules, standing.failed_windows) != "open")
 
 
 def _judge_static_only(window: tuple[EvalCount, ...], size: int, rules: GateRules) -> GateResult:

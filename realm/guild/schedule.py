@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realm.core.durable import write_text
 from realm.core.errors import BadInput, unknown_name
@@ -16,7 +16,7 @@ from realm.core.paths import Paths
 from realm.core.shipped import shipped_dir
 from realm.guild.gate import GateExtras
 
-Strategy = Literal["equal", "focus", "weighted", "catch_up"]
+Strategy = Literal["adaptive", "equal", "focus", "weighted", "catch_up"]
 
 
 class _Table(BaseModel):
@@ -40,13 +40,29 @@ class Board(_Table):
     max_rows: int | None = Field(default=None, ge=1)
 
 
+class Sparring(_Table):
+    """How sparring rows are made and how long they may wait; `seed_only` leaves the balance pack out."""
+
+    balance: Literal["full", "seed_only"] = "full"
+    max_age_steps: int = Field(default=2000, ge=1)
+    samples: int = Field(default=3, ge=0, le=16)
+    temperature: float = Field(default=0.8, gt=0, le=5)
+
+
 class Schedule(_Table):
     """The whole of schedule.yaml."""
 
-    strategy: Strategy = "equal"
+    strategy: Strategy = "adaptive"
     skills: dict[str, SkillPlan]
     board: Board = Board()
     gate: GateExtras = GateExtras()
+    sparring: Sparring = Sparring()
+
+    @field_validator("gate", mode="before")
+    @classmethod
+    def _gate_by_name(cls, given: Any) -> Any:
+        """Take `gate: sprt` for `gate: {rule: sprt}`."""
+        return {"rule": given} if isinstance(given, str) else given
 
     def enabled(self) -> dict[str, SkillPlan]:
         """Return the skills that take part, by id."""
@@ -106,7 +122,8 @@ def save_schedule(paths: Paths, schedule: Schedule) -> None:
     """Write the player's copy durably; the next decision follows it."""
     paths.schedule.parent.mkdir(parents=True, exist_ok=True)
     table = schedule.model_dump(mode="json", exclude_none=True)
-    table["gate"] = schedule.gate.model_dump(mode="json", exclude_defaults=True)
+    for part in ("gate", "sparring"):
+        table[part] = getattr(schedule, part).model_dump(mode="json", exclude_defaults=True)
     write_text(paths.schedule, yaml.safe_dump(table, sort_keys=False, allow_unicode=True))
 
 
