@@ -70,7 +70,7 @@ def submit_rows(
     """Validate rows made in memory, store them as a quest and return its id; raises RowError naming a bad row."""
     by = yardstick or yardstick_of(paths)
     lines = [_line(row, number) for number, row in enumerate(rows, 1)]
-    found, checked = validation.survey(lines, by.measure, by.max_length)
+    found, checked = validation.survey(lines, by.measure, by.max_length, by.policy, name)
     origin = Provenance(generator_id, generator_version, stamp(clock.now()), params, DATA_FLOW, kind, skill, level)
     spool = durable.spool_file(paths.home / "queue")
     durable.write_stream(spool, checked)

@@ -20,6 +20,8 @@ from typing import IO, Any
 
 from realm.arena import board, validation
 from realm.arena.quest import file_name, sidecar_of
+from realm.arena.refusal import Refusal as Refusal
+from realm.arena.refusal import judge_of, judged_by
 from realm.arena.validation import RowError as RowError
 from realm.arena.yardstick import Yardstick, yardstick_of
 from realm.core import durable, events
@@ -40,12 +42,6 @@ _CLAIMED = ("generator_id", "generator_version", "generated_at")
 _LEASE_REFUSED = (errno.EAGAIN, errno.EWOULDBLOCK)
 # Gone again, or this process has too many files open: looked at again in the next sweep.
 _NOT_ITS_FAULT = (errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
-
-
-class Refusal(RealmError):
-    """A file that may not become a quest."""
-
-    code, status, exit_code = "refused_file", 400, 2
 
 
 @dataclass
@@ -138,7 +134,7 @@ def _take(
     try:
         quest_id = _accept(paths, connection, path, by, clock)
     except (Refusal, BadInput) as refusal:
-        quest_id = _refuse(paths, connection, path, refusal.message, clock)
+        quest_id = _refuse(paths, connection, path, refusal, by.policy, clock)
     except Conflict as elsewhere:
         log.info("%s: %s", shown(path.name), elsewhere)
         return None
@@ -212,7 +208,7 @@ def _accept(paths: Paths, connection: sqlite3.Connection, path: Path, by: Yardst
         spool = durable.spool_file(paths.home / "queue")
         try:
             origin = _origin(path)
-            found = _spool(handle, spool, by)
+            found = _spool(handle, spool, by, shown(path.name))
             if _identity(os.fstat(handle.fileno())) != _identity(before):
                 return None  # written on while it was read: it has to settle again
             quest_id = board.place(paths, connection, spool, found, name=shown(path.name), origin=origin, arrival=arrival,
@@ -254,8 +250,8 @@ def _lines(handle: IO[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def _spool(handle: IO[bytes], spool: Path, by: Yardstick) -> validation.Survey:
-    found, checked = validation.survey(_lines(handle), by.measure, by.max_length)
+def _spool(handle: IO[bytes], spool: Path, by: Yardstick, name: str) -> validation.Survey:
+    found, checked = validation.survey(_lines(handle), by.measure, by.max_length, by.policy, name)
     durable.write_spool(spool, checked)
     return found
 
@@ -297,7 +293,7 @@ def accept_spool(
             raise Refusal("the file is empty")
         checked = durable.spool_file(spool.parent)
         try:
-            found = _spool(handle, checked, by)
+            found = _spool(handle, checked, by, name)
             origin = board.Provenance(source="upload")
             return board.place(paths, connection, checked, found, name=name, priority=priority, origin=origin, clock=clock)
         finally:
@@ -350,12 +346,18 @@ def _claims_of(path: Path) -> dict[str, Any]:
     return {key: getattr(origin, key) for key in _CLAIMED}
 
 
-def _refuse(paths: Paths, connection: sqlite3.Connection, path: Path, reason: str, clock: Clock) -> str | None:
+def _refuse(
+    paths: Paths, connection: sqlite3.Connection, path: Path, refusal: RealmError, policy: validation.Policy, clock: Clock
+) -> str | None:
     """Move a file that may not train into failed/ with the reason; a link is moved itself, never its target."""
-    quest_id, now, name = new_ulid(), stamp(clock.now()), shown(path.name)
+    quest_id, now, name, reason = new_ulid(), stamp(clock.now()), shown(path.name), refusal.message
     target, beside = paths.queue("failed") / file_name(quest_id, name), _beside(path)
-    durable.write_json(sidecar_of(target), {**_claims_of(path), "name": name, "source": "inbox", "validated_at": now,
-                                            "validation_passed": False, "validation_errors": [reason]})  # fmt: skip
+    claims, judge = _claims_of(path), judge_of(refusal)
+    durable.write_json(sidecar_of(target), {
+        **claims, "name": name, "source": "inbox", "validated_at": now, "validation_passed": False,
+        "validation_errors": [reason], "validator_versions": judged_by(judge, policy),
+        "validation_rejected": {"validator": judge["validator"], "version": judge["validator_version"]},
+    })  # fmt: skip
     try:
         size = path.lstat().st_size
         durable.move(path, target)
@@ -364,12 +366,13 @@ def _refuse(paths: Paths, connection: sqlite3.Connection, path: Path, reason: st
         return None  # taken away again, or refused by another process
     if beside is not None:
         durable.move(beside, target.with_name(target.name + ".dropped.meta.json"))
+    told = {"name": name, "reason": reason, "generator": claims.get("generator_id"), **judge}
     with transaction(connection):
         connection.execute(
-            "INSERT INTO quests(id, name, file, sha256, size, state, priority, reason, arrived_at, changed_at)"
-            " VALUES (?,?,?,'',?,'rejected','normal',?,?,?)",
-            (quest_id, name, target.name, size, reason, now, now),
+            "INSERT INTO quests(id, name, file, sha256, size, state, priority, reason, arrived_at, changed_at, generator)"
+            " VALUES (?,?,?,'',?,'rejected','normal',?,?,?,?)",
+            (quest_id, name, target.name, size, reason, now, now, claims.get("generator_id")),
         )
-        events.append(connection, "queue.rejected", subject=quest_id, data={"name": name, "reason": reason}, clock=clock)
+        events.append(connection, "queue.rejected", subject=quest_id, data=told, clock=clock)
     log.warning("refused %s: %s", name, reason)
     return quest_id

@@ -8,7 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
-from realm.arena.validation import Measure
+from realm.arena.validation import QUICK, Measure, Policy
+from realm.arena.validation_recent import recent_rows
+from realm.arena.validation_specs import list_specs
 from realm.armory.heroes import active_config, active_hero, load_template, load_tokenizer, read_hero
 from realm.armory.template import ChatTemplate, Message
 from realm.core.paths import Paths
@@ -16,10 +18,11 @@ from realm.core.paths import Paths
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Tokens of rows as the hero will read them, and the most it takes."""
+    """Tokens of rows as the hero will read them, the most it takes, and how closely files are looked at."""
 
     measure: Measure
     max_length: int
+    policy: Policy = QUICK
 
 
 # Normalisers may shorten text before it is cut into tokens, never by more than this.
@@ -39,7 +42,9 @@ def yardstick_of(paths: Paths) -> Yardstick:
 
     A row that cannot fit, whatever its tokens, is not tokenised: it counts as the fewest tokens it may have.
     """
-    hero, max_length = active_hero(paths), active_config(paths).config.max_length
+    hero, config = active_hero(paths), active_config(paths).config
+    max_length = config.max_length
+    policy = Policy(config.validation_level, config.validation_grades, list_specs(paths), lambda: recent_rows(paths))
     template, longest = _template(hero.folder, (hero.folder / "tokenizer.json").stat().st_mtime_ns)
 
     def fewest(messages: Sequence[Message]) -> int:
@@ -52,4 +57,4 @@ def yardstick_of(paths: Paths) -> Yardstick:
         found = iter(template.render_many(fit, mantra=hero.mantra)) if fit else iter(())
         return [count if count > max_length else len(next(found).ids) for count in least]
 
-    return Yardstick(measure, max_length)
+    return Yardstick(measure, max_length, policy)

@@ -58,6 +58,21 @@ class Validation(_Section):
 class Config(_Section):
     """The whole of `config.json` after resolution."""
 
+Grade = Literal["error", "warning", "ignore"]
+
+
+class Grades(_Section):
+    """What a finding of STANDARD or DEEP validation means for the file: refused, reported, or nothing."""
+
+    duplicates: Grade = "warning"
+    recent_duplicates: Grade = "warning"
+    balance: Grade = "warning"
+    empty_answers: Grade = "warning"
+    special_tokens: Grade = "warning"
+    eval_prompts: Grade = "error"
+    golden: Grade = "error"
+
+
     hero: str
     model_name: str
     base_model: str
@@ -70,6 +85,8 @@ class Config(_Section):
     masking_floor: float = Field(default=0.25, ge=0, le=1, description="least masked share of a quest's tokens")
     champion_metric: Literal["eval", "val_loss", "train_loss"] = "eval"
     threads: int | None = Field(default=None, ge=1, description="training threads; default: cores - 1")
+    validation_level: Literal["quick", "standard", "deep"] = "quick"
+    validation_grades: Grades = Grades()
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where torch finds it")
     seed: int = 0
 

@@ -47,6 +47,10 @@ class Paths:
         return self.home / "configs" / "heroes"
 
     @property
+    def user_specs(self) -> Path:
+        return self.home / "configs" / "specs"
+
+    @property
     def inbox(self) -> Path:
         return self.home / "inbox"
 

@@ -1,6 +1,7 @@
 """Lineage: who made the quests, who judged them, and how it went; from quest rows and the sidecars beside the files.
 
-A quest counts as refused when its state is `rejected` (before it was deleted, if it was), else as accepted.
+A quest counts as refused when its state is `rejected` (before it was deleted, if it was), else as accepted. A refused
+upload leaves no quest and is not counted.
 """
 
 from __future__ import annotations
@@ -111,14 +112,12 @@ class LineageTracker:
         return self._known
 
     def judged(self, connection: sqlite3.Connection) -> list[Judged]:
-        """Return every quest of the store and every refused upload with what is known of its origin, oldest first."""
+        """Return every quest of the store with what is known of its origin, oldest first."""
         rows = connection.execute(
             "SELECT id, state, state_before, rows, reason, generator, arrived_at FROM quests ORDER BY id"
         ).fetchall()
         known = self.provenance()
-        found = [_judged(row, known.get(row["id"])) for row in rows]
-        refused = connection.execute("SELECT at, data FROM events WHERE kind = 'queue.rejected' AND subject = '' ORDER BY seq")
-        return found + [_upload(row) for row in refused]
+        return [_judged(row, known.get(row["id"])) for row in rows]
 
     def report(self, connection: sqlite3.Connection) -> dict[str, Any]:
         """Return both tallies and the answers to the two questions a player has."""
@@ -129,16 +128,6 @@ def _judged(row: sqlite3.Row, origin: Provenance | None) -> Judged:
     state = row["state_before"] if row["state"] == "deleted" and row["state_before"] else row["state"]
     found = origin or Provenance(generator=row["generator"])
     return Judged(row["id"], state == "rejected", row["rows"], row["reason"], row["arrived_at"], found)
-
-
-def _upload(row: sqlite3.Row) -> Judged:
-    told = json.loads(row["data"])
-    judge = told.get("validator")
-    origin = Provenance(
-        generator=told.get("generator"), generator_version=told.get("generator_version"), refused_by=judge,
-        validators={judge: str(told.get("validator_version"))} if judge else {},
-    )  # fmt: skip
-    return Judged("", True, 0, str(told.get("reason", "")), row["at"], origin)
 
 
 def by_generator(quests: Iterable[Judged]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Who makes quests and who refuses them: counted from rows, sidecars and refused uploads."""
+"""Who makes quests and who refuses them: counted from rows and sidecars."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from realm.cli import run
-from realm.core import events
 from realm.core.errors import Corrupt
 from realm.core.paths import Paths
-from realm.core.store import open_facts, transaction
+from realm.core.store import open_facts
 from realm.core.web import make_app
 from realm.guild.lineage import BY_HAND, NOT_RECORDED, LineageTracker, general, report
 from realm.guild.lineage_routes import lineage_router
@@ -77,11 +76,8 @@ def test_generators_and_validators_are_counted(empty_home: Paths, facts: sqlite3
 
 def test_the_two_questions_are_answered_with_their_counts(empty_home: Paths, facts: sqlite3.Connection) -> None:
     fill(empty_home, facts)
-    for _ in range(2):
-        with transaction(facts):
-            events.append(facts, "queue.rejected", data={
-                "name": "x.jsonl", "reason": "row 1: empty", "validator": "quick", "validator_version": "3",
-                "generator": "scraper", "source": "upload"})  # fmt: skip
+    for number in range(2):
+        add(empty_home, facts, f"D{number}", "rejected", made_by("scraper", refused=True), reason="row 1: empty", rows=0)
     found = LineageTracker(empty_home).report(facts)
     assert found["most_rejected_generator"] == "scraper"
     assert found["most_rejected_generator_reason"] == "4 of 5 quests it made were refused"
