@@ -284,10 +284,24 @@ def accept_spool(
     yardstick: Yardstick | None = None,
     clock: Clock = SYSTEM,
 ) -> str:
-    """Check a file that arrived whole (an upload) and put it on the board; raises Refusal or RowError."""
+    """Check a file that arrived whole (an upload) and put it on the board; raises Refusal or RowError.
+
+    A refused one leaves no quest, as it never was in the inbox; an event tells it and the validator that refused it.
+    """
+    try:
+        return _accept_spool(paths, connection, spool, yardstick or yardstick_of(paths), name, priority, clock)
+    except (Refusal, RowError) as refusal:
+        told = {"name": name, "reason": refusal.message, "source": "upload", **judge_of(refusal)}
+        with transaction(connection):
+            events.append(connection, "queue.rejected", data=told, clock=clock)
+        raise
+
+
+def _accept_spool(
+    paths: Paths, connection: sqlite3.Connection, spool: Path, by: Yardstick, name: str, priority: str, clock: Clock
+) -> str:
     if not name.endswith(".jsonl"):
         raise Refusal(f"the name {name!r} does not end in .jsonl")
-    by = yardstick or yardstick_of(paths)
     with spool.open("rb") as handle:
         if os.fstat(handle.fileno()).st_size == 0:
             raise Refusal("the file is empty")

@@ -1,7 +1,7 @@
 """Lineage: who made the quests, who judged them, and how it went; from quest rows and the sidecars beside the files.
 
 A quest counts as refused when its state is `rejected` (before it was deleted, if it was), else as accepted. A refused
-upload leaves no quest and is not counted.
+upload leaves no quest; it is counted from its event.
 """
 
 from __future__ import annotations
@@ -112,12 +112,14 @@ class LineageTracker:
         return self._known
 
     def judged(self, connection: sqlite3.Connection) -> list[Judged]:
-        """Return every quest of the store with what is known of its origin, oldest first."""
+        """Return every quest of the store, oldest first, then every refused upload, with what is known of its origin."""
         rows = connection.execute(
             "SELECT id, state, state_before, rows, reason, generator, arrived_at FROM quests ORDER BY id"
         ).fetchall()
         known = self.provenance()
-        return [_judged(row, known.get(row["id"])) for row in rows]
+        found = [_judged(row, known.get(row["id"])) for row in rows]
+        uploads = connection.execute("SELECT at, data FROM events WHERE kind = 'queue.rejected' AND subject = '' ORDER BY seq")
+        return found + [_upload(row) for row in uploads]
 
     def report(self, connection: sqlite3.Connection) -> dict[str, Any]:
         """Return both tallies and the answers to the two questions a player has."""
@@ -128,6 +130,13 @@ def _judged(row: sqlite3.Row, origin: Provenance | None) -> Judged:
     state = row["state_before"] if row["state"] == "deleted" and row["state_before"] else row["state"]
     found = origin or Provenance(generator=row["generator"])
     return Judged(row["id"], state == "rejected", row["rows"], row["reason"], row["arrived_at"], found)
+
+
+def _upload(row: sqlite3.Row) -> Judged:
+    told = json.loads(row["data"])
+    judge, version = told.get("validator"), str(told.get("validator_version"))
+    origin = Provenance(validators={judge: version} if judge else {}, refused_by=judge)
+    return Judged("", True, 0, str(told.get("reason", "")), row["at"], origin)
 
 
 def by_generator(quests: Iterable[Judged]) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from realm.cli import run
+from realm.core import events
 from realm.core.errors import Corrupt
 from realm.core.paths import Paths
-from realm.core.store import open_facts
+from realm.core.store import open_facts, transaction
 from realm.core.web import make_app
 from realm.guild.lineage import BY_HAND, NOT_RECORDED, LineageTracker, general, report
 from realm.guild.lineage_routes import lineage_router
@@ -83,6 +84,15 @@ def test_the_two_questions_are_answered_with_their_counts(empty_home: Paths, fac
     assert found["most_rejected_generator_reason"] == "4 of 5 quests it made were refused"
     assert found["most_aggressive_validator"] == "quick"
     assert found["most_aggressive_validator_reason"] == "5 of 15 quests it judged were refused"
+
+
+def test_a_refused_upload_counts_for_its_validator(empty_home: Paths, facts: sqlite3.Connection) -> None:
+    told = {"name": "x.jsonl", "reason": "row 1: empty", "validator": "quick", "validator_version": "2", "source": "upload"}
+    with transaction(facts):
+        events.append(facts, "queue.rejected", data=told)
+        events.append(facts, "queue.rejected", subject="A0", data=told)
+    found = LineageTracker(empty_home).report(facts)
+    assert (found["quests"], found["most_aggressive_validator"], found["most_rejected_generator"]) == (1, "quick", BY_HAND)
 
 
 def test_without_a_refusal_there_is_a_reason_instead(empty_home: Paths, facts: sqlite3.Connection) -> None:
