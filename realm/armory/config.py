@@ -14,9 +14,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from realm.armory.config_history import keep_version
 from realm.armory.hero_presets import HeroPreset, TrainingDefaults
+from realm.core.clock import SYSTEM, Clock
 from realm.core.durable import copy_file, write_json
 from realm.core.errors import BadInput, Refused, unknown_name
+from realm.core.field_errors import field_errors
 from realm.core.paths import Paths
 
 LOCKED = {
@@ -55,9 +58,6 @@ class Validation(_Section):
     every_steps: int = Field(default=100, ge=1)
 
 
-class Config(_Section):
-    """The whole of `config.json` after resolution."""
-
 Grade = Literal["error", "warning", "ignore"]
 
 
@@ -73,6 +73,9 @@ class Grades(_Section):
     golden: Grade = "error"
 
 
+class Config(_Section):
+    """The whole of `config.json` after resolution."""
+
     hero: str
     model_name: str
     base_model: str
@@ -82,11 +85,11 @@ class Grades(_Section):
     retention: Retention = Retention()
     saving: Saving = Saving()
     validation: Validation = Validation()
+    validation_level: Literal["quick", "standard", "deep"] = "quick"
+    validation_grades: Grades = Grades()
     masking_floor: float = Field(default=0.25, ge=0, le=1, description="least masked share of a quest's tokens")
     champion_metric: Literal["eval", "val_loss", "train_loss"] = "eval"
     threads: int | None = Field(default=None, ge=1, description="training threads; default: cores - 1")
-    validation_level: Literal["quick", "standard", "deep"] = "quick"
-    validation_grades: Grades = Grades()
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where torch finds it")
     seed: int = 0
 
@@ -154,24 +157,28 @@ def resolve(raw: dict[str, Any], preset: HeroPreset, environment: dict[str, Any]
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"config.json is not valid: {found}", hint="ARCHITECTURE.md, Settings, lists the keys") from error
+        raise _invalid(field_errors(error)) from error
     origins = dict.fromkeys(leaves(config.model_dump(mode="json")), "default")
     for layer, name in ((from_preset, f"preset {preset.id}"), (raw, "config.json"), (over, "environment")):
         origins.update(dict.fromkeys(leaves(layer), name))
     return Resolved(config, origins)
 
 
+def _invalid(fields: dict[str, str]) -> BadInput:
+    found = "; ".join(f"{name}: {message}" for name, message in fields.items())
+    return BadInput(f"config.json is not valid: {found}", hint="ARCHITECTURE.md, Settings, lists the keys", fields=fields)
+
+
 def _refuse_misplaced(raw: dict[str, Any], merged: dict[str, Any]) -> None:
     """Refuse what the types alone would let through: a section that is no table, numbers that are none."""
     if not isinstance(merged["training"], dict):
-        raise BadInput("config.json is not valid: training must be a table", hint="ARCHITECTURE.md, Settings, lists the keys")
+        raise _invalid({"training": "must be a table"})
     if isinstance(raw.get("training"), dict) and "max_length" in raw["training"]:
         raise BadInput("config.json is not valid: training.max_length has no effect", hint="set max_length beside hero")
     for name, value in leaves(merged).items():
         numbers = value if isinstance(value, list) else [value]
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-            raise BadInput(f"config.json is not valid: {name} is {value}, not a finite number")
+            raise _invalid({name: f"{value} is not a finite number"})
 
 
 def locked_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -184,8 +191,18 @@ def in_force(raw: dict[str, Any], preset: HeroPreset) -> dict[str, Any]:
     return {name: raw.get(name, preset.training.max_length if name == "max_length" else None) for name in LOCKED}
 
 
-def write_config(paths: Paths, new: dict[str, Any], preset: HeroPreset, *, approved: frozenset[str] = frozenset()) -> Resolved:
-    """Validate and store `config.json`, keeping the previous one beside it; raises Refused for unapproved locked fields."""
+def write_config(
+    paths: Paths,
+    new: dict[str, Any],
+    preset: HeroPreset,
+    *,
+    approved: frozenset[str] = frozenset(),
+    clock: Clock = SYSTEM,
+) -> Resolved:
+    """Validate and store `config.json`; the previous one stays beside it and in config/history/.
+
+    Raises Refused for unapproved locked fields.
+    """
     resolved = resolve(new, preset)
     if paths.config.is_file():
         old, now = in_force(read_raw(paths), preset), in_force(new, preset)
@@ -194,8 +211,10 @@ def write_config(paths: Paths, new: dict[str, Any], preset: HeroPreset, *, appro
                 raise Refused(
                     f"{name} is locked: {old[name]!r} would become {now[name]!r}",
                     hint=f"{LOCKED[name]}; to change it all the same, approve it by name (--approve {name})",
+                    fields={name: f"locked: {LOCKED[name]}"},
                 )
         copy_file(paths.config, paths.home / "config.previous.json")
+        keep_version(paths, clock)
     write_json(paths.config, new)
     return resolved
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from realm.core.durable import write_text
 from realm.core.errors import BadInput, unknown_name
+from realm.core.field_errors import field_errors
 from realm.core.paths import Paths
 from realm.core.shipped import shipped_dir
 from realm.guild.gate import GateExtras
@@ -27,17 +28,17 @@ class SkillPlan(_Table):
     """How one skill takes part; the highest `priority` is what focus picks, `weight` is what weighted shares by."""
 
     enabled: bool = True
-    priority: int = 1
-    weight: float = Field(default=1.0, gt=0)
+    priority: int = Field(default=1, ge=-1000, le=1000)
+    weight: float = Field(default=1.0, gt=0, le=1000)
 
 
 class Board(_Table):
     """When to generate and how much; what is not given follows the hero's preset."""
 
     low: int = Field(default=1, ge=0, le=50)
-    quest_seconds: float | None = Field(default=None, gt=0)
-    min_rows: int | None = Field(default=None, ge=1)
-    max_rows: int | None = Field(default=None, ge=1)
+    quest_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    min_rows: int | None = Field(default=None, ge=1, le=1_000_000)
+    max_rows: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 class Sparring(_Table):
@@ -99,8 +100,10 @@ def parse_schedule(table: Any, origin: str) -> Schedule:
     try:
         return Schedule.model_validate(table)
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'schedule'}: {e['msg']}" for e in error.errors())
-        raise BadInput(f"{origin} is not valid: {found}", hint="ARCHITECTURE.md, Settings, lists the keys") from error
+        fields = field_errors(error)
+        found = "; ".join(f"{name or 'schedule'}: {message}" for name, message in fields.items())
+        hint = "ARCHITECTURE.md, Settings, lists the keys"
+        raise BadInput(f"{origin} is not valid: {found}", hint=hint, fields=fields) from error
 
 
 def schedule_path(paths: Paths) -> Path:
