@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from realm.arena.saver import EnqueueEvals
     from realm.armory.heroes import Hero
-    from realm.guild.curriculum import HeroDiet
+    from realm.guild.curriculum import Decision, HeroDiet
     from realm.guild.schedule import Schedule
     from realm.sentinels import Sentinels
     from realm.watchtower import Watchtower
@@ -94,6 +94,22 @@ class Realm:
             seed=self.seed(),
         )
 
+    def foresee(self, schedule: Schedule, count: int) -> list[Decision]:
+        """Return the next decisions under a schedule, without side effects."""
+        from contextlib import closing
+
+        from realm.core.store import read_facts
+        from realm.guild.curriculum import preview
+        from realm.guild.skills.loader import all_skills
+        from realm.guild.standing import read_state
+        from realm.weaver.dataflow import measured_rows_per_s, run_seed
+
+        diet = self.hero_diet()
+        levels = {skill.id: skill.max_level for skill in all_skills(self.paths).values()}
+        with closing(read_facts(self.paths)) as facts:
+            state = read_state(facts, levels, diet, measured_rows_per_s(self.paths))
+        return preview(state, schedule, count, run_seed(diet))
+
     def seed(self) -> int:
         """Return the seed of the active configuration."""
         from realm.armory.heroes import active_config
@@ -123,13 +139,16 @@ class Realm:
     def tavern_app(self, port: int) -> FastAPI:
         """Build the game's server."""
         from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
+        from realm.armory.config_routes import config_router
         from realm.guild.hall_routes import hall_router
         from realm.guild.lineage_routes import lineage_router
+        from realm.guild.schedule_routes import schedule_router
         from realm.tavern.app import make_tavern
         from realm.vault.routes import ledger_router
 
         routers = [board_router(self.paths, self.generate), control_router(self.paths), ledger_router(self.paths)]
         routers += [hall_router(self.paths), lineage_router(self.paths)]
+        routers += [config_router(self.paths), schedule_router(self.paths, self.foresee)]
         return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
 
     def vault_app(self, port: int) -> FastAPI:
