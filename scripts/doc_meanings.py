@@ -10,7 +10,7 @@ from realm.armory.settings import SETTINGS as CONFIG
 SETTINGS: dict[str, dict[str, str]] = {
     "config": {name: setting.meaning for name, setting in CONFIG.items()},
     "schedule": {
-        "strategy": "`equal`, `focus`, `weighted` or `catch_up`",
+        "strategy": "`adaptive`, `equal`, `focus`, `weighted` or `catch_up`",
         "skills.ID.enabled": "whether the skill takes part",
         "skills.ID.priority": "`focus` takes the highest",
         "skills.ID.weight": "`weighted` shares tokens by it",
@@ -26,6 +26,16 @@ SETTINGS: dict[str, dict[str, str]] = {
         "gate.probe_levels": "mastered levels probed at a time",
         "gate.probe_flag": "a probed level at or below this share is flagged",
         "gate.probe_every": "gate evals between two regular probes; 0: only at the gate",
+        "gate.rule": "`window`: several evals together; `sprt`: one sequential test; `gate: sprt` is short for it",
+        "gate.sprt_p0": "accuracy that must not pass the sequential test",
+        "gate.sprt_p1": "accuracy that must pass it",
+        "gate.sprt_alpha": "chance that `sprt_p0` passes the first test; the k-th test at a level has alpha / k^2",
+        "gate.sprt_beta": "chance that `sprt_p1` fails",
+        "gate.sprt_cap": "most problems of one sequential test",
+        "sparring.balance": "`full`; `seed_only`: three rows a wrong answer, without the rows that balance right and wrong",
+        "sparring.max_age_steps": "steps after which sparring rows that still wait are set aside; a level-up does so at once",
+        "sparring.samples": "answers drawn for each problem beside the greedy one",
+        "sparring.temperature": "temperature of these answers",
     },
     "skill": {
         "id": "lower-case id; the file is named after it",

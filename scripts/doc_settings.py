@@ -78,7 +78,7 @@ def schedule() -> str:
     values = leaves(shipped.model_dump(mode="json", exclude={"skills"}))
     rows = [(name, code(value)) for name, value in values.items()]
     rows[1:1] = [(f"skills.ID.{name}", default) for name, default in _defaults(SkillPlan)]
-    assert set(Schedule.model_fields) == {"strategy", "skills", "board", "gate"}
+    assert set(Schedule.model_fields) == {"strategy", "skills", "board", "gate", "sparring"}
     return _described("schedule", rows, ("Key of schedule.yaml", "Shipped value", "Meaning"))
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from realm.core.errors import BadInput
 from realm.core.seeds import derive_seed
-from realm.guild.level_mix import Probed, level_mix, rows_by_level
+from realm.guild.level_mix import Probed, ProbeRound, is_stuck, level_mix, replay_share, rows_by_level
+from realm.guild.progress_share import learning_progress, pick, retention_deficit, shares
 from realm.guild.schedule import Schedule, SkillPlan, check_skills
 
 # A new hero's first quests are shorter, so that its first checkpoints come early.
 FIRST_QUESTS = (0.15, 0.4)
 MAX_PREVIEW = 500
+STEPS_SHOWN = "trace"  # the answer style that writes every step down
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,18 @@ class HeroDiet:
 
 @dataclass(frozen=True)
 class SkillStanding:
-    """Where a hero stands in one skill; `recent` are accuracies of the newest evals at the training level, newest first."""
+    """Where a hero stands in one skill.
+
+    `recent` are accuracies of the newest evals at the training level, newest first; `rounds` are the retention checks so
+    far, oldest first.
+    """
 
     max_level: int
     mastered: int = 0
     tokens_per_row: float = 1.0
     probes: Mapping[int, Probed] = field(default_factory=dict)
     recent: tuple[float, ...] = ()
+    rounds: tuple[ProbeRound, ...] = ()
 
     @property
     def training(self) -> int:
@@ -113,8 +120,24 @@ def owed_tokens(state: State, schedule: Schedule) -> dict[str, float]:
     return owed
 
 
+def adaptive_shares(state: State, schedule: Schedule) -> dict[str, float]:
+    """Return the share of quests of each enabled skill under the adaptive strategy."""
+    standings = {name: state.skills[name] for name in schedule.enabled()}
+    return shares({name: learning_progress(one.recent) + retention_deficit(one.probes) for name, one in standings.items()})
+
+
+def _draw_by_progress(state: State, schedule: Schedule, seed: int) -> tuple[str, str]:
+    by_share = adaptive_shares(state, schedule)
+    name = pick(by_share, derive_seed("adaptive", seed, state.decided) / 2**64)
+    standing = state.skills[name]
+    moved, forgot = learning_progress(standing.recent), retention_deficit(standing.probes)
+    return name, f"drawn with {by_share[name]:.0%}: learning progress {moved:.3f}, forgetting {forgot:.3f}"
+
+
 def _pick(state: State, schedule: Schedule, seed: int) -> tuple[str, str]:
     """Return the skill of the next quest and why. Equal claims are settled by a seeded draw."""
+    if schedule.strategy == "adaptive" and len(schedule.enabled()) > 1:
+        return _draw_by_progress(state, schedule, seed)
     enabled, owed = schedule.enabled(), owed_tokens(state, schedule)
     draw = {name: derive_seed("turn", seed, state.decided, name) for name in enabled}
     if schedule.strategy == "focus":
@@ -149,7 +172,7 @@ def decide(state: State, schedule: Schedule, seed: int) -> Decision:
     name, why = _pick(state, schedule, seed)
     standing = state.skills[name]
     level = standing.training
-    mix = level_mix(state.diet.level_mix, level, standing.max_level, standing.probes, standing.recent)
+    mix = level_mix(state.diet.level_mix, level, standing.max_level, standing.probes, standing.recent, standing.rounds)
     rows = quest_rows(state, schedule)
     return Decision(
         skill=name,
@@ -157,11 +180,31 @@ def decide(state: State, schedule: Schedule, seed: int) -> Decision:
         mix=mix,
         counts=rows_by_level(mix, rows),
         rows=rows,
-        styles=dict(state.diet.styles),
+        styles=_styles(state.diet, standing),
         strategy=schedule.strategy,
         rule=sharing_rule(schedule),
-        reason=why,
+        reason="; ".join([why, *_notes(state.diet, standing)]),
     )
+
+
+def _styles(diet: HeroDiet, standing: SkillStanding) -> dict[str, float]:
+    """Return the weights of the answer styles; stuck, a hero that is fed worked answers gets half of all rows as these."""
+    styles, total = dict(diet.styles), sum(diet.styles.values())
+    if STEPS_SHOWN not in styles or not is_stuck(standing.recent):
+        return styles
+    halved = {name: weight / 2 for name, weight in styles.items()}
+    return {**halved, STEPS_SHOWN: halved[STEPS_SHOWN] + total / 2}
+
+
+def _notes(diet: HeroDiet, standing: SkillStanding) -> list[str]:
+    """Return what else changed the mix of levels: more replay, a level that does not move."""
+    replay = replay_share(diet.level_mix["lower"], standing.rounds)[1] if standing.training > 1 else ""
+    stuck = standing.training > 1 and is_stuck(standing.recent)
+    return [*([replay] if replay else []), *([_stuck(standing.training)] if stuck else [])]
+
+
+def _stuck(level: int) -> str:
+    return f"stuck at level {level}: half of its share goes to level {level - 1}"
 
 
 def advance(state: State, decision: Decision) -> State:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from realm.guild.curriculum import HeroDiet, Past, SkillStanding, State
 from realm.guild.gate import ProbeCount
-from realm.guild.level_mix import Probed
+from realm.guild.level_mix import WEAK, Probed, ProbeRound
 from realm.guild.mastery import gate_evals, mastered_level, probe_counts
 
 HISTORY = 256
+RECENT_EVALS = 50  # the slow moving average has forgotten what is older
 
 
 def newest_probes(probes: list[ProbeCount]) -> dict[int, Probed]:
@@ -26,6 +27,17 @@ def newest_probes(probes: list[ProbeCount]) -> dict[int, Probed]:
     }
 
 
+def probe_rounds(probes: list[ProbeCount]) -> tuple[ProbeRound, ...]:
+    """Return the retention checks, one per checkpoint, oldest first."""
+    by_step: dict[int, list[ProbeCount]] = {}
+    for probe in probes:
+        if probe.n:
+            by_step.setdefault(probe.step, []).append(probe)
+    return tuple(
+        ProbeRound(len(found), sum(probe.correct < WEAK * probe.n for probe in found)) for _, found in sorted(by_step.items())
+    )
+
+
 def tokens_per_row(connection: sqlite3.Connection, skill: str) -> float:
     """Return the mean tokens of a row of a skill's quests, 1.0 before the first."""
     found = connection.execute(
@@ -37,13 +49,15 @@ def tokens_per_row(connection: sqlite3.Connection, skill: str) -> float:
 def skill_standing(connection: sqlite3.Connection, skill: str, max_level: int) -> SkillStanding:
     """Return where the hero stands in one skill."""
     mastered = mastered_level(connection, skill)
-    recent = gate_evals(connection, skill, min(mastered + 1, max_level), limit=5)
+    recent = gate_evals(connection, skill, min(mastered + 1, max_level), limit=RECENT_EVALS)
+    probes = probe_counts(connection, skill)
     return SkillStanding(
         max_level=max_level,
         mastered=mastered,
         tokens_per_row=tokens_per_row(connection, skill),
-        probes=newest_probes(probe_counts(connection, skill)),
+        probes=newest_probes(probes),
         recent=tuple(found.correct / found.n for found in recent if found.n),
+        rounds=probe_rounds(probes),
     )
 
 

@@ -15,7 +15,8 @@ def told(home: Home) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("counts", "p"), [((3, 4, 1, 4), 17 / 70), ((5, 5, 0, 5), 1 / 252), ((0, 5, 5, 5), 1.0), ((0, 5, 0, 5), 1.0), ((9, 10, 2, 10), 0.0027)]
+    ("counts", "p"), [((3, 4, 1, 4), 17 / 70), ((5, 5, 0, 5), 1 / 252), ((0, 5, 5, 5), 1.0), ((0, 5, 0, 5), 1.0),
+     ((9, 10, 2, 10), 0.0027)]
 )  # fmt: skip
 def test_fishers_p(counts: tuple[int, int, int, int], p: float) -> None:
     assert fisher_greater(*counts) == pytest.approx(p, abs=1e-4)

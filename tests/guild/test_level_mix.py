@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.guild.level_mix import Probed, level_mix, replay_weight, rows_by_level
+from realm.guild.level_mix import Probed, ProbeRound, level_mix, replay_share, replay_weight, rows_by_level
 
 TINY = {"frontier": 0.5, "lower": 0.2, "ahead": 0.3}
 
@@ -34,9 +34,20 @@ def test_forgotten_and_stale_levels_are_replayed_more() -> None:
     assert replay_weight(Probed(0.72, 0.5)) == pytest.approx(3 * 0.2 + 0.25 + 0.2)
 
 
-def test_weak_levels_raise_the_share_of_replay() -> None:
-    calm = level_mix(TINY, 4, 30, {1: Probed(0.9), 2: Probed(0.9), 3: Probed(0.9)})
-    weak = level_mix(TINY, 4, 30, {1: Probed(0.5), 2: Probed(0.6), 3: Probed(0.9)})
+def test_checks_with_weak_levels_raise_the_share_of_replay_and_clean_ones_lower_it() -> None:
+    bad, good = ProbeRound(6, 1), ProbeRound(6, 0)
+    assert replay_share(0.25, []) == (0.25, "")
+    assert replay_share(0.25, [good] * 9) == (0.25, "")
+    assert replay_share(0.25, [bad])[0] == pytest.approx(0.33)
+    assert replay_share(0.25, [bad, bad, good])[0] == pytest.approx(0.39)
+    assert replay_share(0.25, [bad] * 20)[0] == pytest.approx(0.70)
+    assert replay_share(0.25, [bad] * 20 + [good] * 40)[0] == pytest.approx(0.25)
+    assert replay_share(0.25, [bad])[1] == "replay 33% instead of 25%, 1 of 6 levels weak in the last check"
+    assert replay_share(0.25, [ProbeRound(20, 1)])[0] == pytest.approx(0.25)  # 5 % weak is not more than 7 %
+
+
+def test_more_replay_is_taken_from_the_others_in_proportion() -> None:
+    calm, weak = level_mix(TINY, 4, 30, {}), level_mix(TINY, 4, 30, {}, (), [ProbeRound(3, 2)] * 2)
     assert sum(calm[k] for k in (1, 2, 3)) == pytest.approx(0.2)
     assert sum(weak[k] for k in (1, 2, 3)) == pytest.approx(0.36)
     assert weak[4] / weak[5] == pytest.approx(calm[4] / calm[5])
@@ -56,11 +67,13 @@ def test_a_stuck_frontier_gives_half_its_share_one_level_down() -> None:
     st.sampled_from([TINY, {"frontier": 1.0, "lower": 0.0, "ahead": 0.0}, {"frontier": 0.0, "lower": 1.0, "ahead": 0.0},
                      {"frontier": 0.0, "lower": 0.0, "ahead": 1.0}]),
     st.integers(1, 20_000),
+    st.lists(st.builds(ProbeRound, st.integers(1, 6), st.integers(0, 6)), max_size=20),
 )  # fmt: skip
 def test_shares_sum_to_one_and_rows_are_split_exactly(
-    level: int, probes: dict[int, Probed], recent: tuple[float, ...], shares: dict[str, float], rows: int
+    level: int, probes: dict[int, Probed], recent: tuple[float, ...], shares: dict[str, float], rows: int,
+    rounds: list[ProbeRound],
 ) -> None:
-    mix = level_mix(shares, level, 30, probes, recent)
+    mix = level_mix(shares, level, 30, probes, recent, rounds)
     assert sum(mix.values()) == pytest.approx(1.0)
     assert all(1 <= known <= min(level + 2, 30) and share > 0 for known, share in mix.items())
     counts = rows_by_level(mix, rows)

@@ -21,7 +21,7 @@ BOTH = ("bin", "sy")
 
 def test_shipped_schedule_is_valid(tmp_path: Path) -> None:
     schedule = load_schedule(Paths(tmp_path).ensure())
-    assert schedule.strategy == "equal"
+    assert schedule.strategy == "adaptive"
     assert schedule.enabled()["bin"].priority == 1
     assert schedule.board.low == 1
 
@@ -53,7 +53,8 @@ def test_mistakes_are_named(tmp_path: Path, text: str, told: str) -> None:
 
 def test_saved_schedule_reads_back(tmp_path: Path) -> None:
     paths = Paths(tmp_path).ensure()
-    table = {"strategy": "weighted", "skills": {"bin": {"weight": 2.5}}, "gate": {"probe_every": 3}, "board": {"max_rows": 9}}
+    table = {"strategy": "weighted", "skills": {"bin": {"weight": 2.5}}, "gate": {"probe_every": 3}, "board": {"max_rows": 9},
+             "sparring": {"balance": "seed_only", "max_age_steps": 5}}
     schedule = parse_schedule(table, "test")
     save_schedule(paths, schedule)
     assert load_schedule(paths) == schedule
