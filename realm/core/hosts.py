@@ -80,7 +80,8 @@ class Hosts(BaseModel):
 
 
 _TRAINER = (
-    "arena", "evaluator", "dataflow", "vault", "ledger", "training", "tavern", "inference", "skill_bin", "watchtower",
+    "arena", "evaluator", "dataflow", "vault", "ledger", "training", "tavern", "inference", "skill_bin", "skill_sy",
+    "watchtower",
 )  # fmt: skip
 _API_PATHS = {"vault": "/api", "ledger": "/api/ledger", "training": "/api/training"}
 _SHARED_PORT = {"ledger": "vault", "training": "vault"}

@@ -46,7 +46,7 @@ SERVED_BY = {"ledger": "vault", "training": "vault"}
 SKILL = "skill_"
 SKILL_ORDER = 7
 # Skills whose server ships with the realm; any other skill_<id> is somebody else's process and only watched.
-BUILT_IN_SKILLS = frozenset({"bin"})
+BUILT_IN_SKILLS = frozenset({"bin", "sy"})
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,20 @@ def test_the_default_host_starts_the_arena_and_the_oracle_first():
     planned = plan_services(DEFAULT.local(), 8000)
     assert [service.name for service in planned][:2] == ["arena", "inference"]
     assert {service.name for service in planned} == {
-        "arena", "inference", "tavern", "vault", "dataflow", "evaluator", "skill_bin", "watchtower",
+        "arena", "inference", "tavern", "vault", "dataflow", "evaluator", "skill_bin", "skill_sy", "watchtower",
     }
     commands = {service.name: service.argv for service in planned}
     assert commands["inference"] == (sys.executable, "-m", "realm.cli", "oracle", "serve")
     assert commands["dataflow"][3:] == ("weaver", "dataflow")
     assert commands["skill_bin"][3:] == ("skills", "serve", "bin")
+    assert commands["skill_sy"][3:] == ("skills", "serve", "sy")
 
 
 def test_the_port_base_moves_every_port():
     ports = {service.name: service.port for service in plan_services(DEFAULT.local(), 21000)}
     assert ports["tavern"] == 21888
     assert ports["skill_bin"] == 21090
+    assert ports["skill_sy"] == 21080
     assert ports["arena"] is None
 
 

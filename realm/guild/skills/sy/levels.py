@@ -72,13 +72,13 @@ _TABLE = """
 """
 _NEAR_SHARE = {"rnd": 0.0, "half": 0.5, "near": 1.0, "": 0.0}
 _NEAR_NAMES = {"rnd": "random", "half": "half near-miss", "near": "near-miss", "": "no"}
-_LABEL_NAMES = {"p2": "with clue and place", "p1": "with their clue", "p0": "not at all"}
+_LABEL_NAMES = {"p2": "clue and place", "p1": "their clue alone", "p0": "nothing"}
 _TITLES = {
     "start": "two words, every tile labelled", "ORD": "bank shuffled", "W": "{words} words",
-    "PO": "tiles labelled {label}", "R": "words up to SCOWL {band}", "syl": "{syl} syllables a word", "CL": "clues {clue}",
-    "FL": "first letters not told", "HR": "{herrings} herrings", "HT": "{near} herrings", "LC": "letter counts not told",
+    "PO": "tiles labelled with {label}", "R": "words up to SCOWL {band}", "syl": "{syl} syllables a word", "CL": "clues {clue}",
+    "FL": "first letters not told", "HR": "herrings: {herrings}", "HT": "{near} herrings", "LC": "letter counts not told",
     "AC": "acrostic {acrostic}", "OV": "overlap {overlap}", "SC": "syllable counts: {counts}", "DC": "a decoy clue",
-    "MT": "{blanks} blank tiles",
+    "MT": "blank tiles: {blanks}",
 }  # fmt: skip
 
 

@@ -193,7 +193,7 @@ def _spellings(word: Word, bank: Counter[str]) -> Iterator[tuple[str, ...]]:
             yield (*word.tiles[:place], worn, *word.tiles[place + 1 :])
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def solve_prompt(prompt: str) -> Solved:
     """Return the solutions of a prompt; raises Unreadable (a ValueError) for a text that is no puzzle or has none."""
     reading = read_prompt(prompt)
