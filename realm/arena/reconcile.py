@@ -19,7 +19,7 @@ from realm.core.ids import new_ulid, sha256_file
 from realm.core.logs import get_logger
 from realm.core.paths import BOARD_FOLDERS, PRIORITIES, Paths
 from realm.core.store import transaction
-from realm.vault import ledger
+from realm.vault import ledger, ledger_index
 
 log = get_logger("reconcile")
 QUARANTINE = ".quarantine"
@@ -256,6 +256,7 @@ def reconcile(
     set_aside_unusable(paths, connection)
     ledger.adopt(paths, connection)
     take_back_quests(paths, connection, ledger.extract_step(newest.name) if newest else 0, clock)
+    ledger_index.project(paths, connection, clock, force=True)
     return newest
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from realm.core.clock import Clock, stamp
 from realm.core.errors import Corrupt, RealmError, Unavailable
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
-from realm.core.store import open_facts, transaction
-from realm.vault import ledger, retention
+from realm.core.store import open_facts, read_facts, transaction
+from realm.vault import ledger, ledger_index, retention
 from realm.vault.ledger import ConsumedRows, Record
 
 log = get_logger("saver")
@@ -89,6 +90,11 @@ class Saver:
         self._thread.start()
         return before
 
+    def show_all(self) -> None:
+        """Write the ledger's file now, when a save within the last second has left it behind."""
+        with closing(read_facts(self._paths)) as connection:
+            ledger_index.project(self._paths, connection, self._clock, force=True)
+
     @property
     def busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -134,6 +140,7 @@ class Saver:
         try:
             finish(self._paths, connection, complete, folder, snapshot.ends, self._enqueue, self._clock, written)
             self._retain(connection)
+            ledger_index.project(self._paths, connection, self._clock)
         finally:
             connection.close()
         return complete

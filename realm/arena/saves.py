@@ -32,6 +32,7 @@ def save_now(arena: Arena) -> None:
     if arena.step > arena.saved_step:
         save(arena)
         note_save(arena, arena.saver.wait())
+    arena.saver.show_all()
     if arena.cursor.ends and arena.step == arena.saved_step:
         _finish_ends(arena)
 

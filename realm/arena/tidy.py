@@ -15,6 +15,7 @@ from realm.core.durable import remove_file
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import transaction
+from realm.vault import ledger_index, trash
 
 log = get_logger("tidy")
 GENERATED = ("generated", "sparring")
@@ -38,6 +39,7 @@ class Tidied:
     quests: int
     reports: int
     steps: int
+    checkpoints: int = 0
 
 
 def surplus(newest_first: Sequence[str], keep: int, needed: Collection[str] = ()) -> list[str]:
@@ -48,9 +50,11 @@ def surplus(newest_first: Sequence[str], keep: int, needed: Collection[str] = ()
 def tidy(paths: Paths, facts: sqlite3.Connection, telemetry: sqlite3.Connection, limits: Limits) -> Tidied:
     """Remove what is past the limits; a bounded amount each round."""
     done = Tidied(_tidy_quests(paths, facts, limits.quests), _tidy_reports(paths, facts, limits.reports),
-                  _thin_steps(telemetry, limits.steps))  # fmt: skip
-    if any((done.quests, done.reports, done.steps)):
-        log.info("removed %d quest files and %d eval reports, thinned %d steps", done.quests, done.reports, done.steps)
+                  _thin_steps(telemetry, limits.steps), len(trash.purge(paths, facts)))  # fmt: skip
+    if any(vars(done).values()):
+        log.info("removed %d quest files, %d eval reports and %d deleted checkpoints, thinned %d steps",
+                 done.quests, done.reports, done.checkpoints, done.steps)  # fmt: skip
+    ledger_index.project(paths, facts)
     return done
 
 

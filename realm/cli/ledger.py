@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import click
 
-from realm.core.paths import open_home
+from realm.core.paths import Paths, open_home
 
 
 @click.group(help="Checkpoints and their records.")
@@ -67,3 +68,127 @@ def show(step: int) -> None:
 
     with closing(read_facts(open_home())) as facts:
         click.echo(Ledger(facts).get(step).model_dump_json(indent=1))
+
+
+def _open() -> tuple[Any, Any]:
+    from realm.core.store import open_facts
+
+    paths = open_home()
+    return paths, closing(open_facts(paths))
+
+
+def _named(facts: Any, asked: str) -> str:
+    from realm.vault.ancestry import find_checkpoint
+
+    return find_checkpoint(facts, asked)
+
+
+def _changed(asked: str, act: Callable[[Paths, Any, str], Any]) -> tuple[str, Any]:
+    """Find a checkpoint by step or name, do one thing to it, and keep the ledger's file in step; returns name and result."""
+    from realm.vault.ledger_index import project
+
+    paths, opened = _open()
+    with opened as facts:
+        name = _named(facts, asked)
+        done = act(paths, facts, name)
+        project(paths, facts, force=True)
+    return name, done
+
+
+def _pin(asked: str, pinned: bool) -> None:
+    from realm.vault.care import set_pinned
+
+    name, changed = _changed(asked, lambda _, facts, found: set_pinned(facts, found, pinned))
+    word = "pinned" if pinned else "not pinned"
+    click.echo(f"{name} is {word}" + ("" if changed else ", as it was before"))
+
+
+@command.command()
+@click.argument("checkpoint")
+def pin(checkpoint: str) -> None:
+    """Keep a checkpoint, given by step or name, whatever retention says."""
+    _pin(checkpoint, True)
+
+
+@command.command()
+@click.argument("checkpoint")
+def unpin(checkpoint: str) -> None:
+    """Leave a checkpoint to retention again."""
+    _pin(checkpoint, False)
+
+
+@command.command()
+@click.argument("checkpoint", required=False)
+@click.option("--automatic", is_flag=True, help="give the crown back to the champion metric")
+def promote(checkpoint: str | None, automatic: bool) -> None:
+    """Make a checkpoint the champion by hand; it keeps the crown until --automatic."""
+    from realm.core.errors import BadInput
+    from realm.gate.crowning import crowning
+
+    if (checkpoint is None) is not automatic:
+        raise BadInput("either a checkpoint or --automatic", hint="realm ledger promote 12000")
+    if checkpoint is not None:
+        name, _ = _changed(checkpoint, lambda paths, facts, found: crowning(paths).promote(facts, found))
+        click.echo(f"{name} is champion by hand; realm ledger promote --automatic gives the crown back")
+        return
+    paths, opened = _open()
+    with opened as facts:
+        claim = crowning(paths).release(facts)
+    click.echo(f"{claim.checkpoint} is champion by the metric" if claim else "the crown was automatic already")
+
+
+@command.command()
+@click.argument("checkpoint")
+def verify(checkpoint: str) -> None:
+    """Read every byte of a checkpoint against its manifest."""
+    from realm.core.errors import Corrupt
+    from realm.vault import care
+
+    name, found = _changed(checkpoint, care.verify)
+    if not found["ok"]:
+        raise Corrupt(found["reason"], hint="its copy is damaged; delete it, or restore it from another place")
+    click.echo(f"{name}: {found['bytes']:,} bytes match the manifest")
+
+
+@command.command()
+@click.argument("checkpoint")
+@click.option("--confirm", metavar="STEP", help="its step; asked for when not given")
+def delete(checkpoint: str, confirm: str | None) -> None:
+    """Move a checkpoint to the trash, where it stays for a week."""
+    from realm.vault import trash
+
+    def act(paths: Paths, facts: Any, name: str) -> Any:
+        typed = confirm if confirm is not None else click.prompt(f"the step of {name}, to delete it")
+        return trash.delete(paths, facts, name, typed)
+
+    name, stone = _changed(checkpoint, act)
+    click.echo(f"{name} is in the trash, {stone.size:,} bytes; realm ledger undelete {stone.step} brings it back")
+
+
+@command.command()
+@click.argument("checkpoint")
+def undelete(checkpoint: str) -> None:
+    """Bring a deleted checkpoint back from the trash."""
+    from realm.vault import trash
+
+    name, _ = _changed(checkpoint, trash.undelete)
+    click.echo(f"{name} is back; pin it when retention must not drop it")
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+def plan(as_json: bool) -> None:
+    """Show what retention would drop now and what that frees; changes nothing."""
+    from realm.core.store import read_facts
+    from realm.gate.crowning import keep_rules
+    from realm.vault.checkpoint_views import Verdicts, plan_view
+
+    paths = open_home()
+    with closing(read_facts(paths)) as facts:
+        found = plan_view(paths, facts, Verdicts(lambda: keep_rules(paths)))
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for drop in found["dropped"]:
+        click.echo(f"{drop['name']:36} {drop['size']:>15,} bytes  {drop['reason']}")
+    click.echo(f"{found['kept']} stay, {len(found['dropped'])} would go and free {found['frees']:,} bytes")

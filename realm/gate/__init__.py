@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from realm.core.paths import Paths, open_home
 from realm.core.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import APIRouter, FastAPI
 
     from realm.arena.saver import EnqueueEvals
     from realm.armory.heroes import Hero
@@ -147,17 +147,27 @@ class Realm:
         from realm.vault.routes import ledger_router
 
         routers = [board_router(self.paths, self.generate), control_router(self.paths), ledger_router(self.paths)]
-        routers += [hall_router(self.paths), lineage_router(self.paths)]
+        routers += [hall_router(self.paths), lineage_router(self.paths), *self._checkpoint_routers()]
         routers += [config_router(self.paths), schedule_router(self.paths, self.foresee)]
         return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
 
     def vault_app(self, port: int) -> FastAPI:
-        """Build the vault's server: ledger and training API."""
+        """Build the vault's server: ledger, checkpoints, evals and training API."""
         from realm.arena.board_routes import control_router
         from realm.core.web import make_app
         from realm.vault.routes import ledger_router
 
-        return make_app("vault", [ledger_router(self.paths), control_router(self.paths)], port=port)
+        routers = [ledger_router(self.paths), control_router(self.paths), *self._checkpoint_routers()]
+        return make_app("vault", routers, port=port)
+
+    def _checkpoint_routers(self) -> list[APIRouter]:
+        """What both the Tavern and the vault serve of checkpoints and evals."""
+        from realm.arena.eval_routes import eval_router
+        from realm.gate.crowning import crowning, keep_rules
+        from realm.vault.checkpoint_routes import checkpoint_router
+
+        rules = partial(keep_rules, self.paths)
+        return [checkpoint_router(self.paths, rules, crowning(self.paths)), eval_router(self.paths)]
 
     def watchtower_app(self, port: int) -> FastAPI:
         """Build the watchtower's server: the views for other programs and the Prometheus metrics."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from realm.arena.crown import better, crown, value_of
+from realm.arena.crown import better, by_hand, crown, promote, release, value_of
 from realm.core import events
-from realm.core.errors import Unknown
+from realm.core.errors import Conflict, Unknown
 from realm.core.paths import Paths
 from realm.core.store import open_facts, transaction
 
@@ -83,3 +83,46 @@ def test_loss_metrics_want_the_smaller_value(facts: sqlite3.Connection) -> None:
 def test_unknown_metric_is_an_error(facts: sqlite3.Connection) -> None:
     with pytest.raises(Unknown, match="champion metric"):
         value_of(facts, "x", "beauty")
+
+
+def test_a_crown_given_by_hand_stays_until_it_is_given_back(facts: sqlite3.Connection) -> None:
+    worse, best = _checkpoint(facts, 50), _checkpoint(facts, 100)
+    _eval(facts, worse, 1, 10)
+    _eval(facts, best, 2, 10)
+    assert _crown(facts, best, 100)
+    assert promote(facts, worse, "eval").checkpoint == worse
+    assert by_hand(facts)
+    later = _checkpoint(facts, 150)
+    _eval(facts, later, 3, 20)
+    assert not _crown(facts, later, 150), "nothing automatic takes it"
+    released = release(facts, "eval")
+    assert released is not None
+    assert released.checkpoint == later
+    assert release(facts, "eval") is None
+    newest = _checkpoint(facts, 200)
+    _eval(facts, newest, 4, 20)
+    assert _crown(facts, newest, 200), "automatic again"
+    told = [event["step"] for event in events.latest(facts, 10, "hero.champion")]
+    assert told == [200, 150, 50, 100]
+
+
+def test_promoting_twice_is_told_once_and_an_unmeasured_one_is_refused(facts: sqlite3.Connection) -> None:
+    name, blank = _checkpoint(facts, 50, train_loss=0.5), _checkpoint(facts, 60)
+    for _ in range(2):
+        promote(facts, name, "eval")
+    [row] = facts.execute("SELECT metric, value, reason FROM champions").fetchall()
+    assert (row["metric"], row["value"]) == ("train_loss", 0.5)
+    with pytest.raises(Conflict, match="nothing was measured"):
+        promote(facts, blank, "eval")
+    with pytest.raises(Unknown):
+        promote(facts, "checkpoint-1-20260101-0000", "eval")
+
+
+def test_a_crown_by_hand_ends_with_its_checkpoint(facts: sqlite3.Connection) -> None:
+    held, later = _checkpoint(facts, 50, train_loss=0.5), _checkpoint(facts, 100)
+    promote(facts, held, "eval")
+    facts.execute("UPDATE checkpoints SET state = 'dropped' WHERE name = ?", (held,))
+    with pytest.raises(Conflict, match="not kept"):
+        promote(facts, held, "eval")
+    _eval(facts, later, 1, 5)
+    assert _crown(facts, later, 100)
