@@ -28,6 +28,7 @@ PLACES = {
     "tavern": ("realm.cli.tavern", "serve the game"),
     "vault": ("realm.cli.vault", "serve the ledger and training API"),
     "watchtower": ("realm.cli.watchtower", "serve read-only views and metrics"),
+    "tasks": ("realm.cli.tasks", "work beside the training: list, run one, the task master"),
     "lineage": ("realm.cli.lineage", "what made a checkpoint; who makes and refuses quests"),
     "config": ("realm.cli.config", "show and change config.json"),
     "doctor": ("realm.cli.doctor", "check that folders, sidecars, databases and weights agree"),

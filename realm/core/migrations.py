@@ -63,6 +63,14 @@ _FACTS_1 = (
     "CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
 
+_FACTS_2 = (
+    """CREATE TABLE task_runs (
+        id TEXT PRIMARY KEY, task TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('running','done','failed','interrupted')),
+        asked_by TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT, seconds REAL, summary TEXT NOT NULL DEFAULT '')""",
+    "CREATE INDEX task_runs_task ON task_runs(task, id)",
+)
+
 _TELEMETRY_1 = (
     """CREATE TABLE steps (
         step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, lr REAL NOT NULL, grad_norm REAL NOT NULL,
@@ -76,10 +84,15 @@ def _facts_1(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _facts_2(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_2:
+        connection.execute(statement)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
 
 
-FACTS = (_facts_1,)
+FACTS = (_facts_1, _facts_2)
 TELEMETRY = (_telemetry_1,)

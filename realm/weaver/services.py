@@ -40,6 +40,7 @@ TABLE: dict[str, Kind] = {
     "dataflow": Kind(("weaver", "dataflow"), 5, "heartbeat", HEARTBEAT),
     "evaluator": Kind(("arena", "evals"), 6, "heartbeat", HEARTBEAT),
     "watchtower": Kind(("watchtower", "serve"), 8, "health", HEALTH),
+    "taskmaster": Kind(("tasks", "serve"), 9, "health", HEALTH),
 }
 # Not processes: APIs on the port of another service.
 SERVED_BY = {"ledger": "vault", "training": "vault"}

@@ -11,7 +11,7 @@ import pytest
 from board_kit import Kit, count_characters, make_kit
 from quest_files import as_bytes, configure, row, rows
 
-from realm.arena import board, intake, validation
+from realm.arena import board, intake, validation, validation_report
 from realm.arena.quest import sidecar_of
 from realm.arena.validation import Policy, RowError
 from realm.arena.validation_recent import recent_rows
@@ -150,11 +150,21 @@ def test_an_unknown_level_is_an_error() -> None:
 # DEEP
 
 
+@pytest.fixture
+def _bin_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Making the static sets of SY takes seconds."""
+    monkeypatch.setattr(validation_report, "BUILTIN", {"bin": validation_report.BUILTIN["bin"]})
+    static_prompts.cache_clear()
+    yield
+    static_prompts.cache_clear()
+
+
 def golden(level: int = 3) -> list[dict[str, Any]]:
     return [chat(item.user_prompt, item.assistant_response, skill="bin", level=level, key=item.key)
             for item in SKILL.generate(level, 8, 1)]  # fmt: skip
 
 
+@pytest.mark.usefixtures("_bin_alone")
 def test_deep_grades_golden_answers_again() -> None:
     items = golden()
     assert judge(items, Policy("deep")).warnings == []
@@ -165,6 +175,7 @@ def test_deep_grades_golden_answers_again() -> None:
     assert judge(items, Policy("standard")).warnings == []
 
 
+@pytest.mark.usefixtures("_bin_alone")
 def test_deep_knows_the_prompts_of_the_static_sets_however_they_are_spaced(monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = static_prompts()
     assert sum(where.startswith("bin ") for where in prompts.values()) == 150

@@ -1,0 +1,198 @@
+"""What each task of the task master does: one function a task, over the places that own the work."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realm.core.daemon import lock_holder, single_instance
+from realm.core.durable import write_json_fast
+from realm.core.errors import BadInput
+from realm.core.paths import Paths
+from realm.core.store import open_facts, read_facts
+from realm.guild.tasks.master import Work
+
+if TYPE_CHECKING:
+    from realm.arena.validation import Policy
+    from realm.arena.yardstick import Yardstick
+    from realm.gate import Realm
+
+MOST_EVALS = 20
+SPARRING, SPARRING_LARGE = 100, 500
+GENERATED_ROWS = 2_000
+MOST_QUESTS = 20
+
+
+def works(realm: Realm) -> dict[str, Work]:
+    """Return the works of all tasks that this installation can do."""
+    paths = realm.paths
+    return {
+        "process_eval_queue": Work(lambda: process_evals(paths), lambda: evals_need(paths)),
+        "sparring_binary": Work(lambda: spar(paths, "bin", SPARRING), lambda: sparring_needs(paths)),
+        "sparring_sy": Work(lambda: spar(paths, "sy", SPARRING), lambda: sparring_needs(paths)),
+        "sparring_binary_large": Work(lambda: spar(paths, "bin", SPARRING_LARGE), lambda: sparring_needs(paths)),
+        "generate_binary": Work(lambda: generate(realm, "bin"), lambda: board_needs(realm)),
+        "health_check": Work(lambda: patrol(realm)),
+        "validate_queue": Work(lambda: validate_queue(paths), lambda: _none_waits(paths)),
+        "checkpoint_cleanup": Work(lambda: clean_up(paths), lambda: _busy(paths, "arena", "cleans up after every save")),
+        "model_warmup": Work(lambda: warm_up(paths), lambda: _no_checkpoint(paths)),
+        "lineage_report": Work(lambda: lineage_report(paths)),
+    }
+
+
+def _count(paths: Paths, sql: str) -> int:
+    with closing(read_facts(paths)) as facts:
+        return int(facts.execute(sql).fetchone()[0])
+
+
+def _busy(paths: Paths, name: str, does: str) -> str:
+    return f"the {name} runs and {does}" if lock_holder(paths, name) else ""
+
+
+def _none_waits(paths: Paths) -> str:
+    return "" if _count(paths, "SELECT count(*) FROM quests WHERE state = 'queued'") else "no quest waits"
+
+
+def _no_checkpoint(paths: Paths) -> str:
+    return "" if _count(paths, "SELECT count(*) FROM checkpoints WHERE state = 'present'") else "no checkpoint was saved yet"
+
+
+def evals_need(paths: Paths) -> str:
+    """Say why no eval is to be worked through here: the evaluator does it, or none waits."""
+    waits = _count(paths, "SELECT count(*) FROM evals WHERE state = 'queued'")
+    return _busy(paths, "evaluator", "works through the evals by itself") or ("" if waits else "no eval waits")
+
+
+def process_evals(paths: Paths) -> str:
+    """Answer up to 20 waiting evals, as the evaluator would; raises Conflict when it runs."""
+    from realm.arena.evaluator import open_evaluator
+
+    with single_instance(paths, "evaluator"), closing(open_facts(paths)) as facts:
+        before = _count(paths, "SELECT count(*) FROM evals WHERE state = 'queued'")
+        evaluator = open_evaluator(paths, facts)
+        for _ in range(MOST_EVALS):
+            if evaluator.tick() > 0:
+                break
+    left = _count(paths, "SELECT count(*) FROM evals WHERE state = 'queued'")
+    return f"{max(0, before - left)} of {before} waiting evals answered"
+
+
+def sparring_needs(paths: Paths) -> str:
+    """Say why no session can be held: there is no hero or checkpoint, or one is held."""
+    return _busy(paths, "sparring", "holds a session") or _no_checkpoint(paths)
+
+
+def spar(paths: Paths, skill: str, count: int) -> str:
+    """Hold a sparring session with the newest checkpoint; raises Unavailable without oracle or skill server."""
+    from realm.gate.sparring import Wish, hold_session
+
+    held = hold_session(paths, Wish(skill, count))
+    return f"{held.fighter.checkpoint}: {held.bout.wrong} wrong of {held.bout.asked}, {len(held.bout.rows)} rows in {held.name}"
+
+
+def board_needs(realm: Realm) -> str:
+    """Say why nothing is to be generated: enough quests wait, or training was stopped."""
+    from realm.arena import control
+
+    if control.read_orders(realm.paths).stop:
+        return "training was stopped"
+    waiting, wanted = _count(realm.paths, "SELECT count(*) FROM quests WHERE state = 'queued'"), realm.schedule().board.low
+    return f"{waiting} quests wait, {wanted} are wanted" if waiting >= wanted else ""
+
+
+def generate(realm: Realm, skill: str) -> str:
+    """Put one quest of the skill's level in training on the board."""
+    from realm.arena import board
+    from realm.guild.mastery import training_level
+    from realm.guild.skills import get_skill
+
+    with closing(open_facts(realm.paths)) as facts:
+        level = training_level(facts, skill, get_skill(skill, realm.paths).max_level)
+        rows, generator, version = realm.generate(skill, level, GENERATED_ROWS)
+        name = f"train_{skill}_level{level}_{len(rows)}_by_task.jsonl"
+        board.submit_rows(
+            realm.paths, facts, rows, name=name, priority="normal", kind="generated", skill=skill, level=level,
+            generator_id=generator, generator_version=version, params={"count": len(rows), "asked_by": "task master"},
+        )  # fmt: skip
+    return f"{name}: {len(rows)} rows"
+
+
+def patrol(realm: Realm) -> str:
+    """Walk every check; raises BadInput with the findings when something is not as it should be."""
+    found = realm.sentinels.inspector.full_patrol()
+    if found.is_all_clear:
+        return f"{len(found.checks)} checks: all clear"
+    first = "; ".join(f"{one.check}: {one.subject}: {one.found}" for one in found.findings[:3])
+    raise BadInput(f"{len(found.findings)} findings: {first}", hint="realm doctor shows all of them")
+
+
+def validate_queue(paths: Paths) -> str:
+    """Look at up to 20 waiting quests at the deepest level; raises BadInput naming those that would be refused."""
+    from realm.arena.quest import from_row, quest_path
+    from realm.arena.yardstick import yardstick_of
+
+    by = yardstick_of(paths)
+    policy = replace(by.policy, level="deep", recent=frozenset)
+    with closing(read_facts(paths)) as facts:
+        rows = facts.execute("SELECT * FROM quests WHERE state = 'queued' ORDER BY id LIMIT ?", (MOST_QUESTS,))
+        quests = [from_row(row) for row in rows]
+    bad, seen = [], 0
+    for quest in quests:
+        try:
+            verdict = _deep(quest_path(paths, quest), quest.name, by, policy)
+        except FileNotFoundError:
+            continue  # taken into a battle meanwhile
+        seen += 1
+        bad += [f"{quest.name}: {verdict}"] if verdict else []
+    if bad:
+        raise BadInput(f"{len(bad)} of {seen} waiting quests would be refused: {'; '.join(bad[:3])}", hint="delete them")
+    return f"{seen} waiting quests looked at, none would be refused"
+
+
+def _deep(path: Path, name: str, by: Yardstick, policy: Policy) -> str:
+    """Return why a file would be refused, empty when it would not."""
+    from realm.arena.validation import MAX_LINE, RowError, survey
+
+    with path.open("rb") as handle:
+        _, checked = survey(iter(lambda: handle.readline(MAX_LINE + 1), b""), by.measure, by.max_length, policy, name)
+        try:
+            deque(checked, maxlen=0)
+        except RowError as error:
+            return error.message
+    return ""
+
+
+def clean_up(paths: Paths) -> str:
+    """Apply the retention rules while no arena runs; raises Conflict when one does."""
+    from realm.armory.heroes import active_config
+    from realm.vault.retention import Keep, apply
+
+    rules = active_config(paths).config.retention
+    keep = Keep(rules.newest, rules.hours, rules.days, int(rules.max_gb * 1e9))
+    with single_instance(paths, "arena"), closing(open_facts(paths)) as facts:
+        decided = apply(paths, facts, keep)
+    return f"{len(decided.dropped)} checkpoints dropped, {len(decided.kept)} kept"
+
+
+def warm_up(paths: Paths) -> str:
+    """Have the oracle load the newest checkpoint and answer once; raises Unavailable when it does not run."""
+    from realm.arena.eval_ask import OracleAsk, oracle_key
+    from realm.core.hosts import Hosts, get_service_url
+
+    step = _count(paths, "SELECT max(step) FROM checkpoints WHERE state = 'present'")
+    url = get_service_url("inference", Hosts.load(paths))
+    said = OracleAsk(url, key=oracle_key(paths) if url.startswith("http://127.0.0.1:") else None)(step, ["Hello"], 1)
+    return f"step {step} is loaded: {said.model}"
+
+
+def lineage_report(paths: Paths) -> str:
+    """Write status/lineage.json."""
+    from realm.guild.lineage import LineageTracker
+
+    with closing(read_facts(paths)) as facts:
+        found = LineageTracker(paths).report(facts)
+    write_json_fast(paths.status / "lineage.json", found)
+    return f"{found['quests']} quests, {found['refused']} refused"

@@ -1,0 +1,1 @@
+"""Tasks: work that is done beside the training, one at a time, each with a cooldown."""

@@ -1,0 +1,42 @@
+"""How busy the machine is: the GPU's use where there is one, else the processor's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+WINDOW_S = 1.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """Use of a device in percent, and which device was looked at."""
+
+    device: str
+    percent: float
+
+
+Probe = Callable[[], Load]
+
+
+def gpu_load(name: str | None = None) -> Load | None:
+    """Return the use of the first NVIDIA GPU, or of the first whose name contains `name`; None when there is none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        for number in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(number)
+            found = str(pynvml.nvmlDeviceGetName(handle))
+            if name is None or name.lower() in found.lower():
+                return Load(found, float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu))
+    except pynvml.NVMLError:
+        return None
+    return None
+
+
+def machine_load(gpu: str | None = None) -> Load:
+    """Return the GPU's load, else the processor's over one second."""
+    return gpu_load(gpu) or Load("cpu", psutil.cpu_percent(interval=WINDOW_S))

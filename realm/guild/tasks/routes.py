@@ -1,0 +1,44 @@
+"""The task master's API: tasks, runs, and the order to run one."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict
+
+from realm.core.paths import Paths
+from realm.core.store import read_facts
+from realm.guild.tasks import runs
+from realm.guild.tasks.master import TaskMaster, view
+
+
+class NothingBody(BaseModel):
+    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def task_router(paths: Paths, master: TaskMaster) -> APIRouter:
+    """Return the routes below `/api/tasks`."""
+    router = APIRouter(prefix="/api/tasks", tags=["tasks"])
+
+    @router.get("")
+    def tasks() -> dict[str, Any]:
+        """List the tasks, the most urgent first, with what each waits for and how its last run ended."""
+        return {"tasks": [view(one) for one in master.standings()]}
+
+    @router.get("/runs")
+    def task_runs(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> dict[str, Any]:
+        """List the newest runs."""
+        with closing(read_facts(paths)) as facts:
+            return {"runs": runs.recent(facts, limit)}
+
+    @router.post("/{task}/run", status_code=202)
+    def run_task(task: str, _: NothingBody) -> dict[str, Any]:
+        """Have a task run as soon as no other does, whatever its cooldown."""
+        master.ask(task)
+        return {"task": task, "asked": True}
+
+    return router
