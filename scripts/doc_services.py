@@ -67,6 +67,7 @@ def apps(home: Path) -> list[tuple[str, Any]]:
         (f"{PORTS['tavern']} Tavern", realm.tavern_app(PORTS["tavern"])),
         (f"{PORTS['vault']} Vault", realm.vault_app(PORTS["vault"])),
         (f"{PORTS['watchtower']} Watchtower", realm.watchtower_app(PORTS["watchtower"])),
+        (f"{PORTS['taskmaster']} Task master", _taskmaster(realm)),
         (f"{PORTS['inference']} Oracle", build_app(paths, port=PORTS["inference"])),
     ]
     for name in sorted(DEFAULT.hosts["local"].services):
@@ -74,6 +75,19 @@ def apps(home: Path) -> list[tuple[str, Any]]:
             skill, port = name.removeprefix("skill_"), PORTS[name]
             found.append((f"{port} Skill {skill.upper()}", skill_app(skill, port)))
     return found
+
+
+def _taskmaster(realm: Any) -> Any:
+    from realm.core.hosts import PORTS
+    from realm.core.store import open_facts
+    from realm.core.web import make_app
+    from realm.gate.tasks import works
+    from realm.guild.tasks.load import machine_load
+    from realm.guild.tasks.master import TaskMaster
+    from realm.guild.tasks.routes import task_router
+
+    master = TaskMaster(realm.paths, open_facts(realm.paths), works(realm), machine_load)
+    return make_app("taskmaster", [task_router(realm.paths, master)], port=PORTS["taskmaster"])
 
 
 def endpoints() -> str:

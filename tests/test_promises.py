@@ -26,6 +26,11 @@ SCRIPTS = [
     ("tavern/server.py", ["--help"], "serve"),
     ("guild/sparring.py", ["--help"], "--checkpoint"),
     ("guild/sparring_validator.py", ["--check-all"], "0 sparring files checked"),
+    ("guild/task_registry.py", ["list"], "vault_scan"),
+    ("guild/task_registry.py", ["available", "--gpu", "3090"], "may run"),
+    ("guild/task_registry.py", ["run", "--task", "lineage_report"], "done"),
+    ("guild/task_master.py", ["--status"], "does not run"),
+    ("guild/task_master.py", ["--run", "lineage_report"], "done"),
     ("safety/comprehensive_health_check.py", ["--help"], "agree"),
 ]
 

@@ -14,6 +14,7 @@ from realm.arena.eval_ask import OracleAsk, oracle_key
 from realm.arena.quest import id_of_file, sidecar_of
 from realm.arena.sparring_age import KIND, stale_reason
 from realm.arena.validation import RowError, parse_row
+from realm.arena.validation_keys import eval_problem
 from realm.arena.yardstick import yardstick_of
 from realm.armory.heroes import active_hero, active_preset
 from realm.core import events, manifest
@@ -108,11 +109,15 @@ def skill_source(paths: Paths, skill: str) -> SkillSource:
 
 
 def fits_hero(paths: Paths) -> sparring.Fits:
-    """Return what says which rows the hero's context takes."""
+    """Return what says which rows the hero's context takes; one in which an answer quotes an eval problem is left out."""
     by = yardstick_of(paths)
 
     def fits(rows: Sequence[dict[str, Any]]) -> list[bool]:
-        return [length <= by.max_length for length in by.measure([row["messages"] for row in rows])]
+        lengths = by.measure([row["messages"] for row in rows])
+        return [
+            length <= by.max_length and eval_problem(row["messages"]) is None
+            for row, length in zip(rows, lengths, strict=True)
+        ]
 
     return fits
 

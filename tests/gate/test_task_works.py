@@ -19,6 +19,7 @@ from realm.core.errors import BadInput, Conflict
 from realm.core.paths import Paths
 from realm.core.store import open_facts
 from realm.gate import Realm
+from realm.gate.sparring import fits_hero
 from realm.gate.tasks import board_needs, clean_up, evals_need, works
 from realm.guild.skills.bin.skill import SKILL
 from realm.guild.tasks.registry import TASKS
@@ -123,3 +124,12 @@ def test_the_commands(
     assert "task master: does not run" in said
     assert "lineage_report" in said
     assert Path(home.status / "task_master.json").is_file()
+
+
+def test_sparring_leaves_out_a_row_whose_answer_quotes_an_eval_problem(home: Paths) -> None:
+    quoted = SKILL.generate(1, 1, 1, "eval", {"brief": 1.0})[0].user_prompt
+
+    def row(answer: str) -> dict[str, Any]:
+        return {"messages": [{"role": "user", "content": "Is this correct?"}, {"role": "assistant", "content": answer}]}
+
+    assert fits_hero(home)([row("It is."), row(f"It is.\n{quoted}"), row("no " * 5000)]) == [True, False, False]
