@@ -1,7 +1,8 @@
-"""Problems a second of one core's time, for every level of a built-in skill: generated, generated for eval, scored.
+"""Problems a second of one core's time, for every level of the built-in skills: generated, generated for eval, scored.
 
 Processor time is counted, not the clock on the wall, so that a busy machine shows the same numbers.
-`peer` is the floor this project promises (5,000 generated problems a second), `theirs` that number.
+`peer` is the floor this project promises (generated problems a second of a skill, or of one of its levels), `theirs` that
+number. A level that is slow to generate is measured on fewer problems.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from time import process_time
 from typing import Any
 
 from realm.core.version import version
-from realm.guild.skills.bin.solver import solve_prompt
-from realm.guild.skills.server import builtin_skill
+from realm.guild.skills.bin.solver import solve_prompt as solve_bin
+from realm.guild.skills.server import BUILTIN, builtin_skill
+from realm.guild.skills.sy.solver import solve_prompt as solve_sy
 from realm.guild.skills.types import Item, Skill
 
-FLOOR = 5000
+# Skill -> level -> problems a second; 0 is every level that is not named.
+FLOORS = {"bin": {0: 5000}, "sy": {1: 1000, 50: 25}}
+SECONDS = 0.2  # of one round, at most about
 
 
 def rate(work: Callable[[], object], count: int, rounds: int) -> float:
@@ -43,37 +47,48 @@ def row(work: str, ours: float, rounds: int, floor: int | None) -> dict[str, Any
 def score_all(skill: Skill, items: Sequence[Item]) -> None:
     for item in items:
         # The prompt cache would hide the cost of reading a prompt for the first time.
-        solve_prompt.cache_clear()
+        solve_bin.cache_clear()
+        solve_sy.cache_clear()
         skill.score(item, item.assistant_response)
 
 
 def measure(skill: Skill, level: int, count: int, rounds: int) -> list[dict[str, Any]]:
     """Return the rows of one level: generate (train, the table's styles), generate (eval), score."""
+    skill.static_eval(level)
+    started = process_time()
+    skill.generate(level, 10, seed=2)
+    count = max(10, min(count, int(10 * SECONDS / (process_time() - started))))
     items = skill.generate(level, count, seed=1)
-    name = f"{skill.info.id} L{level}"
-    few = max(50, count // 10)
+    name, floors = f"{skill.info.id} L{level}", FLOORS.get(skill.info.id, {})
+    few, some = max(3, min(count, max(50, count // 10)) if count >= 100 else count // 10), items[: max(5, count // 5)]
     return [
-        row(f"{name} generate", rate(lambda: skill.generate(level, count, seed=1), count, rounds), rounds, FLOOR),
+        row(f"{name} generate", rate(lambda: skill.generate(level, count, seed=1), count, rounds), rounds,
+            floors.get(level, floors.get(0))),
         row(f"{name} generate eval", rate(lambda: skill.generate(level, few, 1, "eval"), few, rounds), rounds, None),
-        row(f"{name} score", rate(lambda: score_all(skill, items), count, rounds), rounds, None),
-    ]
+        row(f"{name} score", rate(lambda: score_all(skill, some), len(some), rounds), rounds, None),
+    ]  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer problems and rounds")
     parser.add_argument("--json", type=Path, help="write the result here")
-    parser.add_argument("--skill", default="bin", help="a built-in skill (default bin)")
+    parser.add_argument("--skill", help="one built-in skill (default: all)")
     chosen = parser.parse_args()
-    skill = builtin_skill(chosen.skill)
+    skills = [builtin_skill(name) for name in ([chosen.skill] if chosen.skill else BUILTIN)]
     count, rounds = (300, 1) if chosen.quick else (1000, 5)
     rows: list[dict[str, Any]] = []
-    for info in skill.info.levels:
+    for skill, info in [(one, info) for one in skills for info in one.info.levels]:
         found = measure(skill, info.level, count, rounds)
         rows += found
-        print(f"L{info.level:<3}" + "".join(f"{r['work'].split(' ', 2)[2]:>16} {r['ours']:>7,}/s" for r in found))
+        rates = "".join(f"{r['work'].split(' ', 2)[2]:>16} {r['ours']:>7,}/s" for r in found)
+        print(f"{skill.info.id:4} L{info.level:<3}{rates}", flush=True)
     machine = {"platform": platform.platform(), "processor": platform.processor() or platform.machine()}
-    versions = {"python": platform.python_version(), "realm": version(), chosen.skill: skill.info.version}
+    versions = {
+        "python": platform.python_version(),
+        "realm": version(),
+        **{skill.info.id: skill.info.version for skill in skills},
+    }
     result = {"machine": machine, "versions": versions, "rows": rows}
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")
