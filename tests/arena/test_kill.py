@@ -159,7 +159,7 @@ def test_killed_at_random_moments(forge: Forge, copy: Paths, undisturbed: dict[s
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("KILL_SEEDS", "1"))))
 def test_killed_twenty_times(
     forge: Forge, copy: Paths, undisturbed: dict[str, Any], tmp_path: Path, seed: int
 ) -> None:
@@ -192,7 +192,7 @@ def test_crash_before_a_durable_operation(
 def test_crash_before_every_durable_operation(
     forge: Forge, loaded_home: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
-    moment, stride, broken = 1, int(os.environ.get("KILL_STRIDE", "5")), {}
+    moment, stride, broken = 1, int(os.environ.get("KILL_STRIDE", "17")), {}
     code = 137
     while code == 137:
         paths, trace = Paths(tmp_path / str(moment)), tmp_path / f"{moment}.trace"
