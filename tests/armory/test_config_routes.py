@@ -57,7 +57,8 @@ def test_every_leaf_is_shown_with_what_a_page_needs(client: TestClient, home: Pa
     assert set(values) == set(shapes()) == set(SETTINGS)
     assert all(row["help"] and row["effect"] and row["section"] for row in fields.values())
     assert (fields["training.batch_size"]["default"], fields["training.batch_size"]["origin"]) == (4, "preset small")
-    assert fields["threads"]["nullable"] and fields["threads"]["default"] is None
+    assert fields["threads"]["nullable"]
+    assert fields["threads"]["default"] is None
     assert fields["champion_metric"]["choices"] == ["eval", "val_loss", "train_loss"]
     assert fields["training.muon_momentum"]["below"] == 1
     assert {name for name, row in fields.items() if row["locked"]} == {"max_length", "model_name", "base_model"}
@@ -66,7 +67,7 @@ def test_every_leaf_is_shown_with_what_a_page_needs(client: TestClient, home: Pa
 def test_a_check_says_the_difference_and_writes_nothing(client: TestClient, home: Paths) -> None:
     before = written(home)
     said = client.post("/api/config/check", json={"changes": {"training.batch_size": 8, "max_length": 600}}).json()
-    assert said["valid"] and said["errors"] == {}
+    assert (said["valid"], said["errors"]) == (True, {})
     by_name = {row["name"]: (row["before"], row["after"]) for row in said["diff"]}
     assert by_name == {"training.batch_size": (4, 8), "max_length": (512, 600), "training.max_length": (512, 600)}
     assert [one["name"] for one in said["locked"]] == ["max_length"]
@@ -158,7 +159,9 @@ def test_hostile_values_change_nothing(client: TestClient, home: Paths, name: st
     assert written(home) == before
 
 
-@pytest.mark.parametrize("body", ['{"changes": {"\\ud800": 1}}', '{"reset": ["\\ud800"]}', "[]", "{", '{"changes": 5}', '{"chnages": {}}'])
+@pytest.mark.parametrize(
+    "body", ['{"changes": {"\\ud800": 1}}', '{"reset": ["\\ud800"]}', "[]", "{", '{"changes": 5}', '{"chnages": {}}']
+)
 def test_hostile_bodies_are_refused(client: TestClient, home: Paths, body: str) -> None:
     before = written(home)
     for path in ("", "/check"):
@@ -225,7 +228,8 @@ def test_a_damaged_version_is_listed_as_such(client: TestClient, home: Paths) ->
     [version] = list_versions(home)
     (home.user_config / "history" / f"{version}.json").write_text("{")
     [listed] = client.get("/api/config/history").json()["versions"]
-    assert not listed["valid"] and "not JSON" in listed["errors"][""]
+    assert not listed["valid"]
+    assert "not JSON" in listed["errors"][""]
     assert client.post("/api/config/restore", json={"id": version}).status_code == 500
 
 

@@ -161,6 +161,60 @@ def test_upload_delete_and_undo_from_the_page(realm: Running, watched: Watched, 
     assert watched.errors == []
 
 
+def test_a_preset_chosen_on_the_page_is_the_schedule_in_force(realm: Running, watched: Watched) -> None:
+    page, api = watched.page, f"{realm.url()}/api/schedule"
+    before = httpx.get(api).json()
+    page.goto(realm.url() + "/scheduler")
+    page.locator("[data-preset=sy_only]").click()
+    page.locator("ol:not(:has([data-next=bin])) > [data-next=sy]").nth(9).wait_for()
+    assert httpx.get(api).json() == before, "looking ahead changed the schedule"
+    page.get_by_role("button", name="Review and save").click()
+    page.locator("dialog [data-change='skills.bin.enabled']").wait_for()
+    page.get_by_role("button", name="Save", exact=True).click()
+    try:
+        realm.until(lambda: httpx.get(api).json()["version"] != before["version"], 10, "saved by the page")
+        plans = httpx.get(api).json()["schedule"]["skills"]
+        assert {name for name, plan in plans.items() if plan["enabled"]} == {"sy"}
+    finally:
+        httpx.post(api, json={"schedule": before["schedule"]}).raise_for_status()
+    assert watched.errors == []
+
+
+def test_a_setting_is_changed_with_its_difference_and_a_locked_one_needs_its_name(realm: Running, watched: Watched) -> None:
+    page, api = watched.page, f"{realm.url()}/api/config"
+
+    def value(name: str) -> Any:
+        return next(row["value"] for row in httpx.get(api).json()["fields"] if row["name"] == name)
+
+    newest, longest = value("retention.newest"), value("max_length")
+    page.goto(realm.url() + "/settings")
+    field = page.locator("[data-setting='retention.newest'] input")
+    field.fill("0")
+    page.get_by_text("Input should be greater than or equal to 1").wait_for()
+    assert page.get_by_role("button", name="Review and save").is_disabled()
+    field.fill(str(newest + 2))
+    page.get_by_role("button", name="Review and save").click()
+    page.locator("dialog [data-change='retention.newest']").wait_for()
+    assert value("retention.newest") == newest
+    page.get_by_role("button", name="Save", exact=True).click()
+    try:
+        realm.until(lambda: value("retention.newest") == newest + 2, 10, "saved by the page")
+        locked = page.locator("[data-setting='max_length']")
+        assert locked.locator("input").is_disabled()
+        locked.get_by_role("button", name="Unlock").click()
+        unlock = page.get_by_role("dialog").get_by_role("button", name="Unlock", exact=True)
+        page.get_by_label("Type max_length to go on").fill("yes")
+        assert unlock.is_disabled()
+        refused = httpx.post(api, json={"changes": {"max_length": longest + 8}})
+        assert (refused.status_code, value("max_length")) == (403, longest)
+        page.get_by_label("Type max_length to go on").fill("max_length")
+        unlock.click()
+        assert locked.locator("input").is_enabled()
+    finally:
+        httpx.post(api, json={"reset": ["retention.newest"]}).raise_for_status()
+    assert watched.errors == []
+
+
 def test_a_tab_left_open_survives_a_restart_of_the_server(realm: Running, watched: Watched) -> None:
     page = watched.page
     page.goto(realm.url())
