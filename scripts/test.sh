@@ -35,5 +35,8 @@ say "mypy"
 say "import-linter"
 "$BIN/lint-imports"
 
-say "tests"
-exec "$BIN/python" -m pytest "$@"
+# Two workers; the tests that run a whole realm with a browser come after them, alone on the machine.
+say "tests of the rooms"
+"$BIN/python" -m pytest -n 2 --dist loadfile --ignore tests/e2e "$@"
+say "tests of a running realm"
+exec "$BIN/python" -m pytest tests/e2e "$@"
