@@ -14,9 +14,8 @@ from realm.core.clock import SYSTEM, Clock, stamp
 from realm.core.errors import Conflict, unknown_name
 from realm.core.store import transaction
 from realm.guild.rungs import rungs
+from realm.vault.care import BY_HAND
 
-# How the reason of a crown begins that the player gave; nothing automatic takes it.
-BY_HAND = "by the player"
 # metric -> larger is better
 METRICS = {"eval": True, "val_loss": False, "train_loss": False}
 

@@ -15,6 +15,8 @@ from realm.core.store import transaction
 from realm.vault import ledger
 
 VERIFIED = "verified."
+# How the reason of a crown begins that the player gave; nothing automatic takes it.
+BY_HAND = "by the player"
 
 
 def present_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:

@@ -17,7 +17,7 @@ from realm.core.clock import SYSTEM, Clock
 from realm.core.errors import BadInput, Corrupt, RealmError
 from realm.core.paths import Paths
 from realm.vault import ledger, retention, trash
-from realm.vault.care import last_verified
+from realm.vault.care import BY_HAND, last_verified
 from realm.vault.retention import Keep, Plan
 
 Sort = Literal["step", "train_loss", "val_loss", "eval", "size"]
@@ -130,9 +130,12 @@ class Verdicts:
 
 
 def champion_now(connection: sqlite3.Connection) -> dict[str, Any] | None:
-    """Return the champion's row: checkpoint, step, metric, value, reason, at; None before the first one."""
+    """Return the champion: checkpoint, step, metric, value, reason, at and whether the player chose it; None without one."""
     row = connection.execute("SELECT * FROM champions ORDER BY seq DESC LIMIT 1").fetchone()
-    return None if row is None else {key: row[key] for key in ("checkpoint", "step", "metric", "value", "reason", "at")}
+    if row is None:
+        return None
+    shown = {key: row[key] for key in ("checkpoint", "step", "metric", "value", "reason", "at")}
+    return {**shown, "by_hand": row["reason"].startswith(BY_HAND)}
 
 
 def rows_of(

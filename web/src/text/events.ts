@@ -42,6 +42,8 @@ const STYLES: Record<string, Style> = {
   'checkpoint.saved': style('open-treasure-chest', 'plain', 'checkpoints', 3),
   'checkpoint.evaluated': style('target-arrows', 'violet', 'checkpoints'),
   'checkpoint.dropped': style('trash-can', 'plain', 'checkpoints'),
+  'checkpoint.restored': style('cycle', 'plain', 'checkpoints'),
+  'checkpoint.pinned': style('save', 'plain', 'checkpoints'),
   'hero.created': style('star-formation', 'gold', 'progress', 3),
   'hero.level_up': style('upgrade', 'gold', 'progress', 3),
   'hero.champion': style('crown', 'gold', 'progress', 2),
