@@ -14,11 +14,12 @@ from scripts.doc_shape import DocumentError, code, table
 
 
 def meaning(place: str, name: str) -> str:
-    """Return the line on a setting; raises DocumentError when scripts/doc_meanings.py has none."""
+    """Return the line on a setting; raises DocumentError when there is none."""
     try:
         return SETTINGS[place][name]
     except KeyError:
-        raise DocumentError(f"scripts/doc_meanings.py says nothing about {place} {name}") from None
+        where = "realm/armory/settings.py" if place == "config" else "scripts/doc_meanings.py"
+        raise DocumentError(f"{where} says nothing about {place} {name}") from None
 
 
 def refuse_stale(place: str, names: set[str]) -> None:
