@@ -68,7 +68,8 @@ class Cover:
     _again: list[bool] = field(default_factory=list)
     _least: list[int] = field(default_factory=list)
     _most: list[int] = field(default_factory=list)
-    _rows: dict[tuple[str, Slot], Row] = field(default_factory=dict)
+    _rows: dict[tuple[str, int], Row] = field(default_factory=dict)
+    _kinds: list[int] = field(default_factory=list)
     _guard: int = 0
 
     def run(self, mask: str, likely: str = "") -> Cover:
@@ -77,6 +78,7 @@ class Cover:
         The `likely` word is tried first: most second ways have the same acrostic.
         """
         counts = Counter(self.bank)
+        self._kinds = [self.slots.index(slot) for slot in self.slots]
         places = {tile: 4 * place for place, tile in enumerate(counts)}
         self._guard = sum(8 << place for place in places.values())
         letters: dict[str, list[Choice]] = {}
@@ -97,10 +99,10 @@ class Cover:
     def _lay_out(self, hidden: str, letters: dict[str, list[Choice]]) -> bool:
         """Order the slots, hardest first; equal slots stand together so that each set is met once."""
         rows = []
-        for at in zip(hidden, self.slots, strict=True):
-            row = self._rows.get(at)
+        for letter, kind in zip(hidden, self._kinds, strict=True):
+            row = self._rows.get((letter, kind))
             if row is None:
-                row = self._rows[at] = _row(letters.get(at[0], ()), *at)
+                row = self._rows[letter, kind] = _row(letters.get(letter, ()), letter, self.slots[kind])
             if not row[1]:
                 return False
             rows.append(row)
@@ -146,6 +148,7 @@ def choices_of(counts: Counter[str], places: dict[str, int]) -> Iterator[Choice]
     """Yield every way to make a word of the table from a bank, with its own tiles or with one of them blank."""
     for word in formable(counts):
         yield Choice(word, sum(1 << places[tile] for tile in word.tiles), len(word.tiles))
+    known = set(counts)
     for blank in counts:
         if MISSING not in blank:
             continue
@@ -153,7 +156,9 @@ def choices_of(counts: Counter[str], places: dict[str, int]) -> Iterator[Choice]
             for word in by_tile()[gone]:
                 at = word.tiles.index(gone)
                 rest = word.tiles[:at] + word.tiles[at + 1 :]
-                if all(tile in counts for tile in rest) and all(counts[tile] >= rest.count(tile) for tile in rest):
+                if not known.issuperset(rest):
+                    continue
+                if len(set(rest)) == len(rest) or all(counts[tile] >= rest.count(tile) for tile in rest):
                     yield Choice(word, sum(1 << places[tile] for tile in (*rest, blank)), len(word.tiles))
 
 

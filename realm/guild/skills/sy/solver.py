@@ -146,8 +146,14 @@ def _options(reading: Reading, places: dict[str, int]) -> dict[str, list[_Option
     """Return what the bank can make for some clue, by first letter."""
     bank = Counter(reading.bank)
     clues: dict[Made, set[int]] = defaultdict(set)
+    known: dict[tuple[ReadClue, int], list[Made]] = {}
+    labelled = {tile.clue for tile in reading.tiles}
     for number, clue in enumerate(reading.clues):
-        for made in _made(clue, number + 1, reading, bank):
+        # Clues with one text and no labels have the same words: read once.
+        key = (clue, number + 1 if number + 1 in labelled else 0)
+        if key not in known:
+            known[key] = list(_made(clue, number + 1, reading, bank))
+        for made in known[key]:
             clues[made].add(number)
     found: dict[str, list[_Option]] = defaultdict(list)
     for made, numbers in clues.items():
@@ -165,11 +171,14 @@ def _acrostics(mask: str, firsts: Iterable[str]) -> Iterator[str]:
 
 def _made(clue: ReadClue, number: int, reading: Reading, bank: Counter[str]) -> Iterator[Made]:
     """Yield the words a clue is true of that the bank can spell, by the labels where tiles have them."""
+    known, spare = set(bank), any("_" in tile for tile in bank)
     labelled = [tile for tile in reading.tiles if tile.clue == number]
     for word in by_clue().get(clue.text, ()):
         if clue.syllables not in (None, len(word.tiles)) or clue.letters not in (None, len(word.text)):
             continue
         if clue.first not in (None, word.text[0]) or clue.pos not in (None, POS_NAMES[word.pos]):
+            continue
+        if not known.issuperset(word.tiles) and len([tile for tile in word.tiles if tile not in known]) > spare:
             continue
         for tiles in _spellings(word, bank):
             placed = sorted(labelled, key=lambda tile: tile.place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -138,17 +138,25 @@ def acrostics() -> dict[int, tuple[str, ...]]:
 
 
 @cache
-def _letter_sets() -> dict[int, tuple[tuple[str, frozenset[str]], ...]]:
-    return {length: tuple((text, frozenset(text)) for text in texts) for length, texts in acrostics().items()}
+def _letter_sets() -> dict[int, tuple[tuple[str, int], ...]]:
+    return {length: tuple((text, _letters(text)) for text in texts) for length, texts in acrostics().items()}
+
+
+def _letters(text: Iterable[str]) -> int:
+    """Return the letters of a text as one bit each."""
+    found = 0
+    for letter in text:
+        found |= 1 << (ord(letter) - ord("a"))
+    return found
 
 
 def spellable(mask: str, have: Mapping[str, int]) -> list[str]:
     """Return the acrostic words that fit a mask (`_` is any letter) with so many first letters of each kind to be had."""
-    letters = frozenset(letter for letter, number in have.items() if number)
-    near = [text for text, needed in _letter_sets().get(len(mask), ()) if needed <= letters]
+    gone = ~_letters(letter for letter, number in have.items() if number)
+    near = [text for text, needed in _letter_sets().get(len(mask), ()) if not needed & gone]
     if mask.strip("_"):
         near = [t for t in near if all(m in ("_", c) for m, c in zip(mask, t, strict=True))]
-    return [t for t in near if all(have[letter] >= t.count(letter) for letter in t)]
+    return [t for t in near if len(set(t)) == len(t) or all(have[letter] >= t.count(letter) for letter in t)]
 
 
 @cache
