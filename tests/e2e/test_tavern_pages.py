@@ -215,6 +215,67 @@ def test_a_setting_is_changed_with_its_difference_and_a_locked_one_needs_its_nam
     assert watched.errors == []
 
 
+def _kept(realm: Running) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = httpx.get(f"{realm.url()}/api/vault/checkpoints", timeout=10).json()["rows"]
+    return rows
+
+
+def test_pin_promote_delete_and_undo_from_the_vault(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    # One that is neither the newest, nor the champion, nor awaits an eval.
+    realm.until(lambda: any(not row["verdict"]["protected"] for row in _kept(realm)), 400, "a checkpoint that may go")
+    _paused(realm)
+    try:
+        free = next(row for row in _kept(realm) if not row["verdict"]["protected"])
+        name, step = free["name"], f"{free['step']:,}"
+
+        def now() -> dict[str, Any]:
+            return next((row for row in _kept(realm) if row["name"] == name), {})
+
+        page.goto(realm.url() + "/vault")
+        line = page.locator(f"[data-checkpoint='{name}']")
+        line.get_by_role("button", name=f"Pin step {step}").click()
+        realm.until(lambda: now()["pinned"], 20, "pinned by the page")
+        line.get_by_role("button", name="Delete").and_(page.locator(":disabled")).wait_for()
+        line.get_by_role("button", name=f"Pin step {step}").click()
+        realm.until(lambda: not now()["pinned"], 20, "unpinned by the page")
+
+        line.get_by_role("button", name=f"Delete step {step}").click()
+        confirm = page.get_by_role("button", name="Delete checkpoint")
+        assert confirm.is_disabled()
+        page.get_by_label("Type its step").fill(str(free["step"]))
+        confirm.click()
+        realm.until(lambda: not now(), 20, "deleted by the page")
+        page.get_by_role("button", name="Undo").first.click()
+        realm.until(now, 20, "undone by the page")
+
+        line.get_by_role("button", name=f"Promote step {step}").click()
+        page.get_by_role("button", name="Crown it").click()
+        realm.until(lambda: now()["champion"], 20, "promoted by the page")
+        page.get_by_role("button", name="Let the metric choose again").click()
+        realm.until(lambda: not _by_hand(realm), 20, "given back")
+    finally:
+        _control(realm, "resume")
+    assert watched.errors == []
+
+
+def _by_hand(realm: Running) -> bool:
+    found = httpx.get(f"{realm.url()}/api/vault/checkpoints", timeout=10).json()["champion"]
+    return bool(found and found["by_hand"])
+
+
+def test_a_level_shows_its_samples_as_text(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    realm.until(lambda: httpx.get(f"{realm.url()}/api/evals", timeout=10).json()["rows"], 400, "an eval")
+    row = httpx.get(f"{realm.url()}/api/evals", timeout=10).json()["rows"][0]
+    page.goto(realm.url() + "/guild")
+    page.get_by_role("button", name=f"Level {row['level']}:").first.click()
+    page.get_by_role("heading", name="Samples at step").wait_for()
+    assert page.get_by_text("Prompt", exact=True).count() >= 1
+    assert page.get_by_text("Expected", exact=True).count() >= 1
+    assert watched.errors == []
+
+
 def test_a_tab_left_open_survives_a_restart_of_the_server(realm: Running, watched: Watched) -> None:
     page = watched.page
     page.goto(realm.url())
