@@ -9,6 +9,8 @@ SOURCES then holds usr/share/wordnet, usr/share/dict/scowl and cmu/package/index
 shipped table holds its break points, not its code. Written: words.tsv, acrostics.txt and words.sha256 in
 realm/guild/skills/sy. With --check nothing is written; the exit code says whether the shipped files are these.
 
+tests/guild/skills/sy rebuilds it too where SY_WORD_SOURCES names the folder.
+
 The recipe: a lower-case WordNet word of 4 to 16 letters, whose CMUdict pronunciations agree on one count of syllables
 (2 to 5), which the hyphenation patterns break into exactly that many pieces, which SCOWL lists up to band 70, and one of
 whose first senses has a short definition that does not give it away. Words that WordNet marks as offensive are left out,

@@ -36,7 +36,7 @@ print(digest.hexdigest())
 
 
 def count(level: int) -> int:
-    return 20 if level < 30 else 4
+    return 10 if level < 30 else 3
 
 
 def words(item: Item) -> list[str]:
@@ -139,6 +139,7 @@ def test_styles_of_other_skills_take_no_part() -> None:
     assert SKILL.generate(4, 3, 1, styles={"brief": 0.4, "trace": 0.6}) == SKILL.generate(4, 3, 1)
 
 
+@pytest.mark.slow
 def test_the_size_of_the_finite_levels_is_counted() -> None:
     keys = {puzzle.key() for puzzle in every_puzzle(1)}
     assert len(keys) == FINITE_LEVELS[1] == FINITE_LEVELS[2] == SKILL.info.levels[0].distinct

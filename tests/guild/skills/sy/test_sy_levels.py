@@ -72,7 +72,7 @@ KINDS = {0.0: " rnd", 0.5: " half near", 1.0: " near"}
 
 @cache
 def items(level: int) -> list[Item]:
-    return SKILL.generate(level, 30 if level < 30 else 8, seed=21)
+    return SKILL.generate(level, 12 if level < 30 else 5, seed=21)
 
 
 def lines(item: Item, start: str) -> list[str]:

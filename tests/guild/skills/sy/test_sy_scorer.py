@@ -30,7 +30,7 @@ CONSTANTS = [
 
 
 def count(level: int) -> int:
-    return 12 if level < 30 else 4
+    return 5 if level < 30 else 2
 
 
 def as_json(item: Item) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import sys
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,7 +16,7 @@ from realm.core.errors import Corrupt
 from realm.guild.skills.sy import words as table
 from realm.guild.skills.sy.leaks import fragments, leaks
 from realm.guild.skills.sy.words import POS_NAMES, all_words, first_clause, formable, shipped_text, spellable
-from scripts.build_sy_words import BANDS, COLUMNS, digests
+from scripts.build_sy_words import BANDS, COLUMNS, TARGET, build, digests, main, read_sources
 
 SAMPLE = Random(500).sample(all_words(), 500)
 # Split by hand, to see that the table's splits are syllables.
@@ -37,8 +40,12 @@ def test_counts() -> None:
     assert len(shipped_text("acrostics.txt").split()) == 33_097
 
 
-@pytest.mark.parametrize("word", SAMPLE, ids=lambda word: word.text)
-def test_a_row_keeps_the_recipe(word: table.Word) -> None:
+def test_rows_keep_the_recipe() -> None:
+    for word in SAMPLE:
+        _check(word)
+
+
+def _check(word: table.Word) -> None:
     assert re.fullmatch("[a-z]{4,16}", word.text)
     assert "".join(word.tiles) == word.text
     assert 2 <= len(word.tiles) <= 5
@@ -91,3 +98,65 @@ def test_a_broken_row_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "shipped_text", lambda name: "word\ttiles\nrapture\trap+tur\n")
     with pytest.raises(Corrupt, match=r"words\.tsv:2"):
         table.all_words.__wrapped__()
+
+
+# Three synsets in WordNet's file format: a joy, its hypernym, and a word that its definition gives away.
+NOUNS = """  1 The licence stands here.
+00000100 12 n 02 rapture 0 exaltation 0 001 @ 00000200 n 0000 | a state of being carried away by joy; "he was in rapture"
+00000200 12 n 01 feeling 0 000 | (psychology) experiencing of affective and emotional states
+00000300 03 n 01 hello_there 0 000 | an expression
+00000400 06 n 01 paper 0 000 | a paperlike thing
+"""
+INDEX = """  1 The licence stands here.
+exaltation n 1 0 1 1 00000100
+feeling n 1 1 @ 1 1 00000200
+paper n 1 0 1 0 00000400
+rapture n 1 1 @ 1 1 00000100
+"""
+SPLITS = {
+    "rapture": ["rap", "ture"],
+    "feeling": ["feel", "ing"],
+    "paper": ["pa", "per"],
+    "exaltation": ["ex", "altation"],
+}
+
+
+def test_the_build_on_small_sources(tmp_path: Path) -> None:
+    wordnet, scowl, cmu = (tmp_path / name for name in ("usr/share/wordnet", "usr/share/dict/scowl", "cmu/package"))
+    for folder in (wordnet, scowl, cmu):
+        folder.mkdir(parents=True)
+    for kind in ("noun", "verb", "adj", "adv"):
+        (wordnet / f"data.{kind}").write_text(NOUNS if kind == "noun" else "")
+        (wordnet / f"index.{kind}").write_text(INDEX if kind == "noun" else "")
+    (wordnet / "cntlist.rev").write_text("rapture%1:12:00:: 1 3\n")
+    for band in BANDS:
+        for kind in ("english", "american"):
+            (scowl / f"{kind}-words.{band}").write_text(
+                "rapture\nin\nbrr\n" if band == 35 else "feeling\nrapture\npaper\n" if band == 50 else ""
+            )
+    sounds = {
+        "rapture": "R AE1 P CH ER0",
+        "feeling": "F IY1 L IH0 NG",
+        "paper": "P EY1 P ER0",
+        "exaltation": "EH2 G Z AO0 T EY1",
+    }
+    (cmu / "index.js").write_text("".join(f'  "{word}": "{sound}",\n' for word, sound in sounds.items()))
+
+    texts, told = build(read_sources(tmp_path), lambda word: SPLITS[word])
+
+    rows = texts["words.tsv"].splitlines()
+    assert rows[1:] == [
+        "feeling\tfeel+ing\t50\tn\texperiencing of affective and emotional states\tn200\t\t\t\tfeeling",
+        "rapture\trap+ture\t35\tn\ta state of being carried away by joy\tn100\texaltation\tfeeling\t\tfeeling",
+    ]
+    assert texts["acrostics.txt"] == "in\nrapture\n", "no vowel, no acrostic; band 50 is too rare"
+    assert told["with a short leak-free gloss"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("SY_WORD_SOURCES" not in os.environ, reason="SY_WORD_SOURCES names no folder of word sources")
+def test_the_whole_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample above needs no sources; this one rebuilds all of it, see scripts/build_sy_words.py."""
+    monkeypatch.setattr(sys, "argv", ["build_sy_words", os.environ["SY_WORD_SOURCES"], "--check"])
+    assert (TARGET / "words.tsv").is_file()
+    assert main() == 0
