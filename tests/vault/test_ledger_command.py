@@ -40,7 +40,8 @@ def test_pin_delete_and_undelete(saved: Paths, capsys: pytest.CaptureFixture[str
     assert sorted(present(saved)) == [10, 20, 30]
     assert run(["ledger", "delete", "10", "--confirm", "10"]) == 0
     assert sorted(present(saved)) == [20, 30]
-    assert [entry["step"] for entry in json.loads((saved.status / "checkpoint_ledger.json").read_text())["checkpoints"]] == [30, 20]
+    told = json.loads((saved.status / "checkpoint_ledger.json").read_text())["checkpoints"]
+    assert [entry["step"] for entry in told] == [30, 20]
     assert run(["ledger", "undelete", "10"]) == 0
     assert sorted(present(saved)) == [10, 20, 30]
     assert "latest" in capsys.readouterr().err
