@@ -75,7 +75,7 @@ def _paused(realm: Running) -> dict[str, Any]:
     return realm.snapshot()
 
 
-@pytest.mark.parametrize("path", ["/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/help", "/credits"])
+@pytest.mark.parametrize("path", ["/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/achievements", "/help", "/credits"])
 @pytest.mark.parametrize("size", [(1440, 1000), (390, 844)], ids=["desktop", "phone"])
 def test_page_is_clean(browser: Browser, realm: Running, path: str, size: tuple[int, int]) -> None:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]})
