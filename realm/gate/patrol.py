@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from realm.armory.heroes import active_config
 from realm.core.clock import SYSTEM
@@ -14,6 +15,7 @@ from realm.core.findings import Check, Finding
 from realm.core.hosts import Hosts
 from realm.core.paths import Paths
 from realm.core.store import open_facts, open_telemetry, read_facts, read_telemetry
+from realm.gate.salvage import salvage
 
 
 def _with_facts(paths: Paths, check: Callable[[Paths, sqlite3.Connection], Sequence[Finding]]) -> Check:
@@ -67,6 +69,7 @@ def all_checks(paths: Paths) -> dict[str, Check]:
 def rebuild(paths: Paths) -> dict[str, int]:
     """Set the databases aside and make them anew from folders and sidecars; returns how many rows of each kind.
 
+    What no folder holds (events, crowns, pins, ...) is taken over from the old store as far as that can be read.
     Raises Conflict while an arena or a weaver runs on this home.
     """
     from realm.arena.inspection import rebuild_board
@@ -76,17 +79,18 @@ def rebuild(paths: Paths) -> dict[str, int]:
     for name in ("weaver", "arena", "evaluator", "dataflow"):
         if holder := lock_holder(paths, name):
             raise Conflict(f"{name} runs on this home (process {holder})", hint="stop it first: realm down")
-    _set_aside(paths)
+    aside = _set_aside(paths)
     open_telemetry(paths).close()
     with closing(open_facts(paths)) as facts:
-        return {
+        made = {
             "checkpoints": rebuild_ledger(paths, facts),
             "quests": rebuild_board(paths, facts),
             **rebuild_learning(paths, facts),
         }
+        return {**made, **salvage(facts, aside / paths.facts_db.name)}
 
 
-def _set_aside(paths: Paths) -> None:
+def _set_aside(paths: Paths) -> Path:
     aside = paths.store / f"before-rebuild-{SYSTEM.now():%Y%m%d-%H%M%S}"
     aside.mkdir()
     for database in (paths.facts_db, paths.telemetry_db):
@@ -94,3 +98,4 @@ def _set_aside(paths: Paths) -> None:
             file = database.with_name(database.name + end)
             if file.exists():
                 file.rename(aside / file.name)
+    return aside
