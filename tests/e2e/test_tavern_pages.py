@@ -19,6 +19,9 @@ from tests.e2e.conftest import Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
+PATHS = (
+    "/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/achievements", "/help", "/credits",
+)  # fmt: skip
 SHOTS = Path(__file__).resolve().parents[2] / "screenshots"
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -75,7 +78,7 @@ def _paused(realm: Running) -> dict[str, Any]:
     return realm.snapshot()
 
 
-@pytest.mark.parametrize("path", ["/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/achievements", "/help", "/credits"])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("size", [(1440, 1000), (390, 844)], ids=["desktop", "phone"])
 def test_page_is_clean(browser: Browser, realm: Running, path: str, size: tuple[int, int]) -> None:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]})
