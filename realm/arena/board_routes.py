@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from realm.arena import board, control, intake
 from realm.arena.board_view import list_quests, quest_view
+from realm.arena.inbox_view import inbox_view
 from realm.arena.quest import get_quest
 from realm.core import durable
 from realm.core.errors import BadInput, NoSpace
@@ -66,7 +67,7 @@ def board_router(paths: Paths, generate: Generate) -> APIRouter:
         """List quests of one shelf, in the order they are fought or, for ended ones, newest first."""
         with closing(read_facts(paths)) as facts:
             found = list_quests(facts, paths, state, limit, before)
-        return {**found, "inbox": intake.waiting(paths)}
+        return {**found, "inbox": inbox_view(paths)}
 
     @router.post("/upload")
     async def upload(

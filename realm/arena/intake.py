@@ -58,7 +58,7 @@ def _identity(found: os.stat_result) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _waiting_files(inbox: Path) -> Iterator[Path]:
+def waiting_files(inbox: Path) -> Iterator[Path]:
     """Yield candidates below the inbox, a folder's files before its folders; unfinished downloads are passed over."""
     folders = [inbox]
     while folders:
@@ -97,7 +97,7 @@ def sweep(
 
     Raises BadInput when the home has no hero yet; the files stay where they are.
     """
-    files = list(_waiting_files(paths.inbox))
+    files = list(waiting_files(paths.inbox))
     present = {str(path) for path in files}
     settling.seen = {name: entry for name, entry in settling.seen.items() if name in present}
     if not files:
@@ -108,7 +108,7 @@ def sweep(
 
 def waiting(paths: Paths) -> list[str]:
     """Return the names in the inbox that are not taken yet, relative to it."""
-    return [shown(path.relative_to(paths.inbox).as_posix()) for path in _waiting_files(paths.inbox)]
+    return [shown(path.relative_to(paths.inbox).as_posix()) for path in waiting_files(paths.inbox)]
 
 
 def _settled(path: Path, found: os.stat_result, clock: Clock, settling: Settling) -> bool:
@@ -159,7 +159,7 @@ def _open_complete(path: Path) -> IO[bytes] | None:
     if problem:
         os.close(descriptor)
         raise Refusal(problem)
-    if _being_written(descriptor):
+    if being_written(descriptor):
         os.close(descriptor)
         return None
     os.set_blocking(descriptor, True)
@@ -180,7 +180,7 @@ def _problem(path: Path, found: os.stat_result) -> str | None:
     return None
 
 
-def _being_written(descriptor: int) -> bool:
+def being_written(descriptor: int) -> bool:
     """Ask the kernel for a read lease, which it grants only while nobody has the file open for writing."""
     # A writer that comes while the lease is held breaks it by a signal: SIGURG is ignored by default, SIGIO would kill.
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
@@ -230,7 +230,7 @@ def arrival_of(found: os.stat_result) -> str:
 
 def find_arrival(paths: Paths, arrival: str) -> Path | None:
     """Return the file of the inbox that is this arrival, None when it is there no more."""
-    for path in _waiting_files(paths.inbox):
+    for path in waiting_files(paths.inbox):
         try:
             if arrival_of(path.lstat()) == arrival:
                 return path

@@ -284,7 +284,7 @@ def test_training_control_and_status(web: Web) -> None:
 
 def test_names_of_the_inbox_that_are_no_utf8(web: Web) -> None:
     (web.paths.inbox / b"\xff.jsonl".decode(errors="surrogateescape")).write_bytes(b"x")
-    assert web.ask("GET", "/api/quests").json()["inbox"] == ["\\xff.jsonl"]
+    assert web.ask("GET", "/api/quests").json()["inbox"][0]["name"] == "\\xff.jsonl"
 
 
 def test_limits_of_a_page(web: Web) -> None:
@@ -292,3 +292,12 @@ def test_limits_of_a_page(web: Web) -> None:
         assert web.ask("GET", f"/api/quests?{query}").status_code == 422
     assert web.ask("GET", "/api/quests?before=%27;DROP%20TABLE%20quests").status_code == 200
     assert board.next_quest(open_facts(web.paths)) is None
+
+
+def test_the_inbox_says_why_a_file_waits(web: Web) -> None:
+    (web.paths.inbox / "new.jsonl").write_text("{}")
+    with (web.paths.inbox / "open.jsonl").open("w"):
+        told = {row["name"]: row["reason"] for row in web.ask("GET", "/api/quests").json()["inbox"]}
+
+    assert "open for writing" in told["open.jsonl"]
+    assert "not changed for 2 seconds" in told["new.jsonl"]

@@ -141,7 +141,7 @@ def slow(descriptor, command, *more):
     return real(descriptor, command, *more)
 fcntl.fcntl = slow
 descriptor = os.open(sys.argv[1], os.O_RDONLY)
-print(intake._being_written(descriptor))
+print(intake.being_written(descriptor))
 """
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

@@ -297,3 +297,16 @@ def test_a_tab_left_open_survives_a_restart_of_the_server(realm: Running, watche
 
     assert page.evaluate("window.neverReloaded") is True
     assert before["port"] == realm.status()["services"]["tavern"]["port"]
+
+
+def test_a_file_that_waits_in_the_inbox_says_why(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    with (realm.home / "inbox" / "half.jsonl").open("w") as writer:
+        writer.write('{"messages": [')
+        writer.flush()
+        page.goto(realm.url() + "/quests")
+        line = page.get_by_role("listitem").filter(has_text="half.jsonl")
+        line.get_by_text("open for writing").wait_for()
+    page.get_by_role("link", name="Failed").click()
+    page.get_by_role("row").filter(has_text="half.jsonl").first.wait_for(timeout=30_000)
+    assert watched.errors == []

@@ -186,6 +186,8 @@ export interface QuestPage {
   rows: Quest[];
   next: Maybe<string | number>;
   counts: Partial<Record<QuestState, number>>;
+  /** Files that were not taken yet, each with the reason. */
+  inbox: { name: string; reason: string }[];
 }
 
 export interface UploadVerdict {

@@ -8,17 +8,20 @@ export const PRIORITIES: readonly Priority[] = ['high', 'normal', 'low'];
 export const TABS: readonly QuestState[] = ['queued', 'processing', 'completed', 'failed'];
 const PAGE = 50;
 const REFRESH_MS = 600;
+const INBOX_MS = 4000;
 
 export class Board {
   state = $state<QuestState>('queued');
   rows = $state.raw<Quest[]>([]);
   counts = $state.raw<QuestPage['counts']>({});
   next = $state.raw<QuestPage['next']>(null);
+  inbox = $state.raw<QuestPage['inbox']>([]);
   loaded = $state(false);
   problem = $state('');
   busy = $state.raw<ReadonlySet<string>>(new Set());
   #number = 0;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  #settling: ReturnType<typeof setTimeout> | null = null;
 
   open(state: QuestState): void {
     if (state !== this.state) {
@@ -58,9 +61,17 @@ export class Board {
 
   #took(page: QuestPage): void {
     this.next = page.next;
+    this.inbox = page.inbox;
+    // A file that leaves the inbox otherwise than to the board tells no event.
+    if (this.#settling !== null) clearTimeout(this.#settling);
+    this.#settling = page.inbox.length > 0 ? setTimeout(() => this.refreshSoon(), INBOX_MS) : null;
     this.counts = page.counts;
     this.problem = '';
     this.loaded = true;
+  }
+
+  close(): void {
+    if (this.#settling !== null) clearTimeout(this.#settling);
   }
 
   /** Events come in bursts; the list is asked for once per burst. */
