@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,21 +17,9 @@ import httpx
 import pytest
 
 from realm.core.hosts import PORTS, moved_port
+from tests.free_ports import free_base
 
 REALM = [sys.executable, "-m", "realm.cli"]
-
-
-def free_base() -> int:
-    """Return a port base at which no service port is taken."""
-    for base in range(20000 + os.getpid() % 200 * 100, 60000, 1000):
-        try:
-            for default in PORTS.values():
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", moved_port(default, base)))
-        except OSError:
-            continue
-        return base
-    raise RuntimeError("no free ports")
 
 
 @dataclass
@@ -96,7 +83,7 @@ def found(tmp: Path, *, seed: int = 0) -> Running:
     """Return a realm with its first hero, not started."""
     home = tmp / "home"
     home.mkdir(parents=True)
-    realm = Running(home, free_base())
+    realm = Running(home, free_base(moved_port(port, 0) for port in PORTS.values()))
     made = realm.realm("hero", "create", "--preset", "tiny", "--seed", str(seed))
     assert made.returncode == 0, made.stderr
     return realm

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from realm.guild.skill_client import SkillClient, training_row
 from realm.guild.skills.bin import SKILL
 from realm.guild.skills.server import skill_app
 from realm.guild.sparring import Sampling
+from tests.free_ports import free_port
 
 STEPS = 300  # of the real hero, before it spars
 
@@ -173,9 +173,7 @@ def test_without_services_the_command_says_what_to_start(
 @contextmanager
 def served(make: Callable[[int], Any]) -> Iterator[str]:
     """Serve an app, made for its port, on a free port of this machine and return its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(make(port), host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

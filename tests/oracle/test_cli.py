@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -10,15 +9,14 @@ from realm.cli import run
 from realm.core.web import serve_in_thread
 from realm.oracle.server import build_app
 from realm.oracle.service import Oracle, Settings
+from tests.free_ports import free_port
 from tests.oracle.conftest import Home
 
 
 @pytest.fixture
 def port(home: Home, monkeypatch: pytest.MonkeyPatch) -> int:
     """A free port that the inference service is moved to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = int(probe.getsockname()[1])
+    free = free_port()
     monkeypatch.setenv("REALM_HOME", str(home.paths.home))
     monkeypatch.setenv("REALM_PORT_BASE", str(free - 765))
     return free

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 from collections.abc import Iterator
 
@@ -14,12 +13,7 @@ from tavern_scene import MakeApp
 
 from realm.core.clock import SYSTEM
 from realm.core.web import serve_in_thread
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.free_ports import free_port
 
 
 class Served:

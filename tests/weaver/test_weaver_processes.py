@@ -21,6 +21,7 @@ from realm.core.store import read_facts
 from realm.weaver.handle import bring_down
 from realm.weaver.orphans import carries, end_orphans, find_orphans
 from realm.weaver.tapestry import read_rows, read_tapestry, weaver_pid
+from tests.free_ports import free_port
 
 pytestmark = pytest.mark.slow
 RUN = Path(__file__).with_name("fakes") / "run.py"
@@ -34,12 +35,6 @@ def until(ask: Callable[[], T], what: str) -> T:
         assert time.monotonic() < end, f"never: {what}"
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Realm:
