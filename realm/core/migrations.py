@@ -71,6 +71,32 @@ _FACTS_2 = (
     "CREATE INDEX task_runs_task ON task_runs(task, id)",
 )
 
+_FACTS_3 = (
+    """CREATE TABLE assets (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+        type TEXT NOT NULL CHECK (type IN ('checkpoint','model','data','config','snapshot','backup')),
+        name TEXT NOT NULL, size INTEGER NOT NULL, file_count INTEGER NOT NULL, digest TEXT NOT NULL,
+        created_at TEXT NOT NULL, registered_at TEXT NOT NULL, meta TEXT NOT NULL DEFAULT '{}')""",
+    "CREATE INDEX assets_type ON assets(type, seq)",
+    "CREATE TABLE asset_manifests (asset_id TEXT PRIMARY KEY REFERENCES assets(id) ON DELETE CASCADE, files TEXT NOT NULL)",
+    """CREATE TABLE locations (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        asset_id TEXT NOT NULL REFERENCES assets(id) ON DELETE CASCADE,
+        zone TEXT NOT NULL, stronghold TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('local','nas','remote','cloud')), path TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('present','quarantined','missing')),
+        verified_at TEXT, checked INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '', changed_at TEXT NOT NULL,
+        UNIQUE (zone, stronghold, path))""",
+    "CREATE INDEX locations_asset ON locations(asset_id)",
+    "CREATE INDEX locations_checked ON locations(kind, state, checked)",
+    "CREATE INDEX locations_number ON locations(checked)",
+    """CREATE TABLE scanned_files (
+        path TEXT PRIMARY KEY, asset_id TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+        inode INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX scanned_files_sha256 ON scanned_files(sha256, size)",
+    "CREATE VIRTUAL TABLE asset_words USING fts5(id, name, type, words)",
+)
+
 _TELEMETRY_1 = (
     """CREATE TABLE steps (
         step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, lr REAL NOT NULL, grad_norm REAL NOT NULL,
@@ -89,10 +115,15 @@ def _facts_2(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _facts_3(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_3:
+        connection.execute(statement)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
 
 
-FACTS = (_facts_1, _facts_2)
+FACTS = (_facts_1, _facts_2, _facts_3)
 TELEMETRY = (_telemetry_1,)

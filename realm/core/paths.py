@@ -76,6 +76,18 @@ class Paths:
         return self.home / "evals"
 
     @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.home / "snapshots"
+
+    @property
+    def backups(self) -> Path:
+        return self.home / "backups"
+
+    @property
     def validation(self) -> Path:
         """Held-out rows: `{skill}_level{L}.jsonl` by the data flow, `general.jsonl` by the player."""
         return self.home / "data" / "validation"
