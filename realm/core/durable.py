@@ -114,6 +114,22 @@ def write_spool(path: Path, blocks: Iterable[bytes]) -> None:
             raise
 
 
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` with text that only the owner may read (mode 0600 from its first byte), durably."""
+    temporary = _temporary(path)
+    with disk_errors(path):
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as handle:
+                handle.write(text.encode())
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_dir(path.parent)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` with UTF-8 text, durably."""
     write_bytes(path, text.encode())

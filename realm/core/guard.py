@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
+
+from realm.core.errors import RealmError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -19,6 +21,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+Role = Literal["read", "operate", "admin"]
+ROLES: tuple[Role, ...] = ("read", "operate", "admin")
+# What says that a service lives and how it is called, without any fact of the home.
+OPEN_PATHS = frozenset({"/health", "/openapi.json", "/docs", "/docs.js", "/docs.css"})
 CSP = "; ".join(
     (
         "default-src 'none'",
@@ -45,12 +51,26 @@ SECURITY_HEADERS = (
 )
 
 
+class Keyring(Protocol):
+    """Knows which tokens open a port; `locked` says whether one is needed at all."""
+
+    def locked(self) -> bool: ...
+
+    def role_of(self, token: str) -> Role | None: ...
+
+
 @dataclass(frozen=True)
 class Rules:
-    """What one port accepts: its own names, an optional token, paths that take raw bodies, the body cap in bytes."""
+    """What one port accepts: its own names, an optional token, paths that take raw bodies, the body cap in bytes.
+
+    With a keyring every path but the open ones needs a token: safe methods one that may read, others one that is
+    `admin`, or the lesser role that `needs` gives the path.
+    """
 
     hosts: frozenset[str]
     token: str | None = None
+    keyring: Keyring | None = None
+    needs: Mapping[str, Role] = field(default_factory=dict)
     upload_paths: frozenset[str] = field(default_factory=frozenset)
     max_body: int = 1024 * 1024
 
@@ -77,8 +97,11 @@ def judge(rules: Rules, method: str, path: str, headers: list[tuple[bytes, bytes
     hosts = values.get("host", [])
     if len(hosts) != 1 or hosts[0].lower() not in rules.hosts:
         return Denied(421, "wrong_host", f"this port does not answer to host {', '.join(hosts) or 'none'}")
-    return _judge_origin(rules, method, path, values) or _judge_body(rules, method, path, values) or _judge_token(
-        rules, values
+    return (
+        _judge_origin(rules, method, path, values)
+        or _judge_body(rules, method, path, values)
+        or _judge_token(rules, values)
+        or _judge_key(rules, method, path, values)
     )
 
 
@@ -120,6 +143,25 @@ def _judge_token(rules: Rules, values: dict[str, list[str]]) -> Denied | None:
     if hmac.compare_digest(given.encode(), rules.token.encode()):
         return None
     return Denied(401, "no_token", "a bearer token is needed", "send Authorization: Bearer TOKEN")
+
+
+def _judge_key(rules: Rules, method: str, path: str, values: dict[str, list[str]]) -> Denied | None:
+    if rules.keyring is None or path in OPEN_PATHS:
+        return None
+    given = values.get("authorization") or [""]
+    kind, _, token = given[0].partition(" ")
+    try:
+        if not rules.keyring.locked():
+            return None
+        role = rules.keyring.role_of(token) if len(given) == 1 and kind == "Bearer" else None
+    except RealmError as error:  # tokens that cannot be read open nothing
+        return Denied(503, error.code, error.message, error.hint)
+    if role is None:
+        return Denied(401, "no_token", "a bearer token is needed", "send Authorization: Bearer TOKEN")
+    needed = "read" if method in SAFE_METHODS else rules.needs.get(path, "admin")
+    if ROLES.index(role) < ROLES.index(needed):
+        return Denied(403, "role_too_small", f"this token may {role}, {method} {path} needs {needed}")
+    return None
 
 
 class Guard:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from realm.core.errors import BadInput, unknown_name
+from realm.core.ids import check_id
 from realm.core.paths import Paths, resolve_home
 
 # Default ports; `--port-base N` moves all of them: port = N + (default - 8000).
@@ -44,11 +46,38 @@ class Host(BaseModel):
     services: dict[str, Service] = {}
 
 
-class Hosts(BaseModel):
-    """The whole registry."""
+# A bare name or address: nothing that could carry a path, a user or another port into a URL.
+Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+
+
+class Zone(BaseModel):
+    """A place with a branch officer: its address, and how fast files may come from there (MB/s, none: no limit)."""
 
     model_config = ConfigDict(extra="forbid")
-    hosts: dict[str, Host]
+    name: str = ""
+    host: Address
+    port: int = Field(default=PORTS["branch"], ge=1, le=65535)
+    scheme: Literal["http", "https"] = "http"
+    role: str = "storage"
+    base_dir: str | None = None
+    limit_mb_s: float | None = Field(default=None, gt=0)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+def _one_machine() -> dict[str, Host]:
+    return {"local": Host(name="This machine", services={name: _default_service(name) for name in _TRAINER})}
+
+
+class Hosts(BaseModel):
+    """The whole registry; `zone` is the name by which other zones know this machine (without it, its host id)."""
+
+    model_config = ConfigDict(extra="forbid")
+    hosts: dict[str, Host] = Field(default_factory=_one_machine)
+    zones: dict[str, Zone] = {}
+    zone: str | None = None
 
     @classmethod
     def load(cls, paths: Paths) -> Hosts:
@@ -78,6 +107,29 @@ class Hosts(BaseModel):
     def local(self) -> Host:
         return self.hosts[self.local_id()]
 
+    def own_zone(self) -> str:
+        """Return the name by which other zones know this machine."""
+        return check_id(self.zone or self.local_id())
+
+    def all_zones(self) -> dict[str, Zone]:
+        """Return the other zones: those written down, and every other host that offers `branch`."""
+        own, found = self.own_zone(), {}
+        for host_id, host in self.hosts.items():
+            if (service := host.services.get("branch")) and host_id != self.local_id():
+                found[host_id] = Zone(
+                    name=host.name, host=host.host, port=service.port or PORTS["branch"], role=host.role,
+                    base_dir=host.models_dir,
+                )  # fmt: skip
+        found.update(self.zones)
+        return {check_id(zone_id): zone for zone_id, zone in found.items() if zone_id != own}
+
+    def get_zone(self, zone_id: str) -> Zone:
+        """Return another zone by id; raises Unknown listing the ids. No address comes from anywhere but this file."""
+        zones = self.all_zones()
+        if check_id(zone_id) not in zones:
+            raise unknown_name("zone", zone_id, list(zones))
+        return zones[zone_id]
+
 
 _TRAINER = (
     "arena", "evaluator", "dataflow", "vault", "ledger", "training", "tavern", "inference", "skill_bin", "skill_sy",
@@ -91,9 +143,7 @@ def _default_service(name: str) -> Service:
     return Service(port=PORTS.get(_SHARED_PORT.get(name, name)), path=_API_PATHS.get(name, ""))
 
 
-DEFAULT = Hosts(
-    hosts={"local": Host(name="This machine", services={name: _default_service(name) for name in _TRAINER})}
-)
+DEFAULT = Hosts()
 
 
 def _is_local(address: str) -> bool:

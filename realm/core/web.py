@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from realm.core.api_page import DOCS_CSS, DOCS_HTML, DOCS_JS
 from realm.core.clock import SYSTEM
 from realm.core.errors import RealmError, error_body
-from realm.core.guard import SECURITY_HEADERS, Guard, Rules
+from realm.core.guard import SECURITY_HEADERS, Guard, Keyring, Role, Rules
+from realm.core.listening import Listening, open_sockets
 from realm.core.logs import get_logger
 from realm.core.version import build_id, version
 
@@ -34,16 +35,23 @@ def make_app(
     lifespan: Lifespan | None = None,
     upload_paths: Sequence[str] = (),
     health: HealthFacts | None = None,
+    listening: Listening | None = None,
+    keyring: Keyring | None = None,
+    needs: Mapping[str, Role] | None = None,
 ) -> FastAPI:
     """Build a service's app: its routers plus `/health`, `/openapi.json` and `/docs`, behind the guard.
 
-    `health` adds facts to the health answer. The instance id in it is the one the weaver gave this process, so that an
-    answer of an older process on the same port is not mistaken for the new one's.
+    `listening` is 127.0.0.1 unless another place was decided; `keyring` and `needs` are the guard's. `health` adds facts
+    to the health answer. The instance id in it is the one the weaver gave this process, so that an answer of an older
+    process on the same port is not mistaken for the new one's.
     """
     title = f"Realm of Training: {service}"
     app = FastAPI(title=title, version=version(), docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.port = port
-    app.state.rules = Rules.for_port(port, upload_paths=frozenset(upload_paths))
+    app.state.listening = listening or Listening(port)
+    app.state.rules = Rules(
+        app.state.listening.hosts, upload_paths=frozenset(upload_paths), keyring=keyring, needs=needs or {}
+    )
     _add_errors(app)
     app.include_router(_common_routes(service, health))
     for router in routers:
@@ -118,7 +126,7 @@ def _plain_error(status: int, code: str, message: str, hint: str = "") -> JSONRe
 
 
 def make_server(app: FastAPI) -> uvicorn.Server:
-    """Return the uvicorn server of an app, bound to loopback, with the limits of ARCHITECTURE.md, Security."""
+    """Return the uvicorn server of an app, by itself bound to loopback, with the limits of ARCHITECTURE.md, Security."""
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -141,8 +149,13 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 
 
 def serve(app: FastAPI) -> None:
-    """Serve until SIGTERM or SIGINT; raises SystemExit with a clear log line when the port is taken."""
-    make_server(app).run()
+    """Serve until SIGTERM or SIGINT where the app was told to listen; raises Conflict when the port is taken."""
+    sockets = open_sockets(app.state.listening)
+    try:
+        make_server(app).run(sockets=sockets)
+    finally:
+        for one in sockets:
+            one.close()
 
 
 def serve_in_thread(app: FastAPI) -> tuple[uvicorn.Server, threading.Thread]:
