@@ -97,6 +97,21 @@ _FACTS_3 = (
     "CREATE VIRTUAL TABLE asset_words USING fts5(id, name, type, words)",
 )
 
+_FACTS_TRANSFERS = (
+    """CREATE TABLE transfers (
+        id TEXT PRIMARY KEY, asset TEXT NOT NULL, digest TEXT NOT NULL DEFAULT '',
+        direction TEXT NOT NULL CHECK (direction IN ('pull','push')),
+        peer TEXT NOT NULL, peer_kind TEXT NOT NULL CHECK (peer_kind IN ('zone','stronghold')),
+        state TEXT NOT NULL CHECK (state IN ('queued','running','done','failed')),
+        runner TEXT NOT NULL, remote_id TEXT NOT NULL DEFAULT '', limit_mb_s REAL,
+        bytes_total INTEGER NOT NULL DEFAULT 0, bytes_done INTEGER NOT NULL DEFAULT 0, bytes_moved INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
+        asked_at TEXT NOT NULL, changed_at TEXT NOT NULL, seconds REAL NOT NULL DEFAULT 0)""",
+    # Asking twice for the same is asking once.
+    "CREATE UNIQUE INDEX transfers_open ON transfers(asset, peer, direction) WHERE state IN ('queued','running')",
+    "CREATE INDEX transfers_state ON transfers(state, id)",
+)
+
 _TELEMETRY_1 = (
     """CREATE TABLE steps (
         step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, lr REAL NOT NULL, grad_norm REAL NOT NULL,
@@ -120,10 +135,15 @@ def _facts_3(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _facts_transfers(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_TRANSFERS:
+        connection.execute(statement)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
 
 
-FACTS = (_facts_1, _facts_2, _facts_3)
+FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers)
 TELEMETRY = (_telemetry_1,)
