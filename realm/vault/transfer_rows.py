@@ -109,8 +109,8 @@ def ask(connection: sqlite3.Connection, order: Order, runner: str, clock: Clock 
             return get(connection, row["id"])
         made = new_ulid()
         connection.execute(
-            "INSERT INTO transfers(id, asset, digest, direction, peer, peer_kind, state, runner, limit_mb_s, asked_at, changed_at)"
-            " VALUES (?,?,?,?,?,?,'queued',?,?,?,?)",
+            "INSERT INTO transfers(id, asset, digest, direction, peer, peer_kind, state, runner, limit_mb_s, asked_at,"
+            " changed_at) VALUES (?,?,?,?,?,?,'queued',?,?,?,?)",
             (made, order.asset, order.digest, order.direction, order.peer, order.peer_kind, runner, order.limit_mb_s, now, now),
         )
         return get(connection, made)
