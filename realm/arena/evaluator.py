@@ -34,8 +34,9 @@ from realm.guild.gate_look import due_probes, look, note_rust
 from realm.guild.mastery import failed_looks, mastered_level, training_level
 from realm.guild.rebuild import keep_masteries
 from realm.guild.schedule import load_schedule
-from realm.guild.skill_client import Sample, SkillClient, SkillSource
-from realm.guild.skills.loader import all_skills, get_skill
+from realm.guild.skill_client import Sample, SkillSource
+from realm.guild.skill_sources import SkillSources
+from realm.guild.skills.loader import get_skill
 
 log = get_logger("evaluator")
 
@@ -89,7 +90,8 @@ def set_paper(
     items = (*static, *fresh)
     # Bytes of the longest right answer: no tokenizer needs more tokens than that.
     longest = max((len(str(item["assistant_response"]).encode()) for item in items), default=0)
-    return Paper(items, len(static), seed, styles, min(MOST_NEW_TOKENS, longest + 16))
+    most = rules.max_new_tokens or min(MOST_NEW_TOKENS, longest + 16)
+    return Paper(items, len(static), seed, styles, most)
 
 
 def check_answers(answers: Answers, paper: Paper, digest: str) -> None:
@@ -314,7 +316,7 @@ def open_evaluator(
     beat: Callable[[str], None] = lambda _progress: None,
 ) -> Evaluator:
     """Return an evaluator on the oracle and the skill servers; fresh problems come in the answer styles the hero is fed."""
-    skills = {name: SkillClient(name, found.api_url, found.max_level) for name, found in all_skills(paths).items()}
+    skills = SkillSources(paths)
     url = get_service_url("inference", Hosts.load(paths))
     # This machine's key is for this machine's oracle only.
     ask = OracleAsk(url, key=oracle_key(paths) if url.startswith("http://127.0.0.1:") else None)

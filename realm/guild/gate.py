@@ -58,6 +58,7 @@ class GateRules(GateExtras):
     static_items: int = Field(default=5, ge=0)
     fresh_items: int = Field(default=15, ge=0)
     strict_seed_rule: bool = False
+    max_new_tokens: int | None = Field(default=None, ge=1)
 
 
 def gate_rules(examined: EvalRules, extras: GateExtras) -> GateRules:
@@ -72,6 +73,7 @@ def gate_rules(examined: EvalRules, extras: GateExtras) -> GateRules:
         static_items=examined.samples_per_level,
         fresh_items=examined.fresh_items,
         strict_seed_rule=examined.strict_seed_rule,
+        max_new_tokens=examined.max_new_tokens,
     )
 
 

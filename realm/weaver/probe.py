@@ -17,6 +17,7 @@ from realm.weaver.services import Service
 from realm.weaver.states import Answered, Silent
 
 MAX_BODY = 64 * 1024
+MORE_SERVICES = 8  # skill servers that may join while the weaver runs; beyond it questions wait for each other
 Reading = Answered | Silent
 
 
@@ -37,7 +38,7 @@ class Probes:
         self._paths = paths
         self._answers: queue.SimpleQueue[Reading] = queue.SimpleQueue()
         self._open: set[str] = set()
-        self._pool = ThreadPoolExecutor(max_workers=max(1, len(services)), thread_name_prefix="health")
+        self._pool = ThreadPoolExecutor(max_workers=len(services) + MORE_SERVICES, thread_name_prefix="health")
         # Proxies of the environment have no business between processes of one machine.
         # A kept connection could be closed by the server just when it is used again, and look like a miss.
         limits = httpx.Limits(max_keepalive_connections=0)

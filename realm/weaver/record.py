@@ -29,12 +29,16 @@ class Record:
 
     def __init__(self, paths: Paths, ports: Mapping[str, int | None], clock: Clock = SYSTEM) -> None:
         self._connection = open_facts(paths)
-        self._ports = ports
+        self._ports = dict(ports)
         self._clock = clock
         self._rows: dict[str, Row] = {}
         self._unwritten: set[str] = set()
         self._untold: list[Tell] = []
         self._complained = -SAY_AGAIN_S
+
+    def add(self, name: str, port: int | None) -> None:
+        """Take in one more service."""
+        self._ports[name] = port
 
     def earlier(self) -> dict[str, sqlite3.Row]:
         """Return the rows an earlier weaver left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -46,7 +47,7 @@ TABLE: dict[str, Kind] = {
 SERVED_BY = {"ledger": "vault", "training": "vault"}
 SKILL = "skill_"
 SKILL_ORDER = 7
-# Skills whose server ships with the realm; any other skill_<id> is somebody else's process and only watched.
+# Skills whose server ships with the realm; of any other, its YAML says how it is started, or it is only watched.
 BUILT_IN_SKILLS = frozenset({"bin", "sy"})
 
 
@@ -67,19 +68,38 @@ class Service:
         return not self.argv
 
 
-def plan_services(host: Host, base: int | None = None, *, intake_only: bool = False) -> list[Service]:
+@dataclass(frozen=True)
+class SkillServer:
+    """A skill's server that its YAML has this machine start: all words of the command, and its default port."""
+
+    skill: str
+    port: int
+    argv: tuple[str, ...]
+
+
+def plan_services(
+    host: Host, base: int | None = None, *, intake_only: bool = False, skills: Iterable[SkillServer] = ()
+) -> list[Service]:
     """Return the services to run on a host in starting order; raises BadInput naming one that is not in the table.
 
     `base` is the port base (None: `REALM_PORT_BASE`); with `intake_only` the data flow takes in files but makes none.
+    `skills` are servers to start beside those that the host's table names.
     """
-    planned: dict[str, Service] = {}
+    planned = {f"{SKILL}{one.skill}": _skill_service(one, base) for one in skills}
     for name, entry in host.services.items():
         process = SERVED_BY.get(name, name)
-        if process in planned and process != name:
+        if process in planned and (process != name or name.startswith(SKILL)):
             continue
         port = entry.port if process == name else host.services.get(process, entry).port
         planned[process] = _service(process, port, base, intake_only=intake_only)
     return sorted(planned.values(), key=lambda service: (service.order, service.name))
+
+
+def _skill_service(server: SkillServer, base: int | None) -> Service:
+    kind = Kind((), SKILL_ORDER, "health", HEALTH)
+    port = moved_port(server.port, base)
+    argv = tuple(word.replace("{port}", str(port)) for word in server.argv)
+    return Service(f"{SKILL}{server.skill}", argv, port, "health", HEALTH, SKILL_ORDER, _thread_limits(kind))
 
 
 def _service(name: str, default_port: int | None, base: int | None, *, intake_only: bool) -> Service:

@@ -44,7 +44,7 @@ class Processes:
 
     def __init__(self, paths: Paths, services: list[Service]) -> None:
         self._paths = paths
-        self._ports = {service.name: service.port for service in services}
+        self._services = services  # the weaver adds to it
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, service: Service, instance: str) -> Spawned | SpawnFailed:
@@ -96,7 +96,7 @@ class Processes:
         return found
 
     def _port_holder(self, name: str) -> str:
-        port = self._ports.get(name)
+        port = next((service.port for service in self._services if service.name == name), None)
         holder = holder_of(port) if port is not None else ""
         return f"{holder} (port {port})" if holder else ""
 

@@ -111,6 +111,13 @@ class Supervisor:
         for name in self.lives:
             self.feed(Begin(name))
 
+    def add(self, service: Service) -> None:
+        """Take in and start one more service."""
+        self._services[service.name] = service
+        self._record.add(service.name, service.port)
+        self.lives = {**self.lives, service.name: Life(service.name, service.rules, external=service.external)}
+        self.feed(Begin(service.name))
+
     def tick(self, signals: Signals) -> None:
         """Do one round: exits, answers, orders, time."""
         happened: list[Event] = [*self._spawner.exits(), *self._prober.readings()]

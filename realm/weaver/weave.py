@@ -8,7 +8,7 @@ from time import sleep
 
 from realm.core.clock import SYSTEM
 from realm.core.daemon import single_instance
-from realm.core.errors import BadInput, Conflict, Unavailable
+from realm.core.errors import BadInput, Conflict, RealmError, Unavailable
 from realm.core.hosts import Hosts
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
@@ -16,7 +16,8 @@ from realm.weaver.idle import Quiet, settle, work_left
 from realm.weaver.orphans import end_orphans, find_orphans
 from realm.weaver.probe import Probes
 from realm.weaver.record import Record
-from realm.weaver.services import Service, plan_services
+from realm.weaver.services import SKILL, Service, plan_services
+from realm.weaver.skill_servers import skill_servers
 from realm.weaver.spawn import Processes
 from realm.weaver.states import Life, State
 from realm.weaver.supervisor import Signals, Supervisor, drop_mend_order
@@ -24,12 +25,16 @@ from realm.weaver.supervisor import Signals, Supervisor, drop_mend_order
 log = get_logger("weaver")
 Say = Callable[[str], None]
 LOOK_S = 1.0
+LOOK_FOR_SKILLS_S = 5.0
 FALLEN_EXIT = Unavailable.exit_code
 
 
 def local_services(paths: Paths, *, intake_only: bool = False) -> list[Service]:
-    """Return the services that config/hosts.json gives this machine; raises BadInput when there are none."""
-    services = plan_services(Hosts.load(paths).local(), intake_only=intake_only)
+    """Return the services of this machine: those of config/hosts.json, and the servers of enabled skills.
+
+    Raises BadInput when config/hosts.json gives it none.
+    """
+    services = plan_services(Hosts.load(paths).local(), intake_only=intake_only, skills=skill_servers(paths))
     if not services:
         raise BadInput("config/hosts.json gives this machine no services", hint="see ARCHITECTURE.md, Hosts")
     return services
@@ -72,9 +77,33 @@ def weave(paths: Paths, *, say: Say, until_idle: bool = False, services: list[Se
             supervisor = Supervisor(
                 paths, planned, spawner=Processes(paths, planned), prober=probes, record=record, say=say
             )
-            code = supervisor.run(signals, _idle_check(paths, say) if until_idle else None)
+            grow = _look_for_skills(paths, supervisor, planned)
+            idle = _idle_check(paths, say) if until_idle else None
+            code = supervisor.run(signals, lambda lives: grow() or (idle(lives) if idle else None))
     say("all services have ended")
     return code
+
+
+def _look_for_skills(paths: Paths, supervisor: Supervisor, planned: list[Service]) -> Callable[[], None]:
+    """Return what takes in, every few seconds, the servers of skills that were enabled since the weaver started."""
+    next_look = SYSTEM.monotonic() + LOOK_FOR_SKILLS_S
+
+    def grow() -> None:
+        nonlocal next_look
+        if SYSTEM.monotonic() < next_look:
+            return
+        next_look = SYSTEM.monotonic() + LOOK_FOR_SKILLS_S
+        try:
+            wanted = local_services(paths)
+        except RealmError as error:
+            log.warning("no skill server is added: %s", error)
+            return
+        for service in wanted:
+            if service.name.startswith(SKILL) and service.name not in supervisor.lives:
+                planned.append(service)
+                supervisor.add(service)
+
+    return grow
 
 
 def _end_leftovers(paths: Paths, record: Record, say: Say) -> None:

@@ -277,3 +277,21 @@ def test_the_transaction_holds_result_event_and_look_together(tmp_path: Path, mo
     assert not any(e["kind"] == "checkpoint.evaluated" for e in events.since(home.facts, 0))
     with transaction(home.facts):
         pass
+
+
+@pytest.mark.parametrize(("most", "allowed"), [(None, range(20, 1025)), (9, [9]), (1024, [1024])])
+def test_an_answer_may_be_as_long_as_the_skill_says_else_as_the_longest_right_one_needs(
+    tmp_path: Path, most: int | None, allowed: Any
+) -> None:
+    asked: list[int] = []
+
+    class Listening(Oracle):
+        def __call__(self, step: int, prompts: Any, max_new_tokens: int) -> Any:
+            asked.append(max_new_tokens)
+            return super().__call__(step, prompts, max_new_tokens)
+
+    home = Home(tmp_path, Listening(), GateRules(max_new_tokens=most))
+    home.save(50)
+    home.work()
+    assert asked
+    assert all(number in allowed for number in asked)

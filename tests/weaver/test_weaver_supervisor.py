@@ -258,3 +258,16 @@ def test_rows_of_an_earlier_weaver_are_replaced_before_anything_starts(stage):
     )
     stage.supervisor.begin()
     assert seen[0] is None
+
+
+def test_a_service_that_joins_later_is_started_and_watched_like_the_others(stage):
+    stage.supervisor.begin()
+    stage.all_answer()
+    stage.supervisor.add(Service("skill_chess", ("python3", "server.py"), 8123, "health", HEALTH, 7))
+    assert stage.spawner.started[-1][0] == "skill_chess"
+    stage.all_answer()
+    assert stage.told()[-1] == ("service.up", "skill_chess")
+    stage.spawner.ended = [Exited("skill_chess", -9)]
+    stage.round()
+    stage.round(1.1)
+    assert [name for name, _ in stage.spawner.started].count("skill_chess") == 2

@@ -34,17 +34,35 @@ class Levels(_Table):
 
 
 class Api(_Table):
-    """Where the skill's server is: a port of this machine, or a URL elsewhere; `builtin` servers are started by us."""
+    """Where the skill's server is: a port of this machine, or a URL elsewhere; all but `external` ones are started by us."""
 
     port: int | None = Field(default=None, ge=1024, le=65535)
     url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#]+$")
-    server: Literal["builtin", "external"] = "external"
+    server: Literal["builtin", "gym", "command", "external"] = "external"
+    command: tuple[str, ...] = Field(default=(), max_length=64)
 
     @model_validator(mode="after")
     def _one_place(self) -> Api:
         if (self.port is None) == (self.url is None):
             raise ValueError("exactly one of port and url is needed")
+        if (self.server == "command") != bool(self.command):
+            raise ValueError("command is the list of words that start the server, with `server: command` and only there")
+        if self.server != "external" and self.port is None:
+            raise ValueError(f"`server: {self.server}` needs a port, not a url")
         return self
+
+
+class Gym(_Table):
+    """A task of reasoning-gym as a skill: its name there, and for each level what differs from the task's own defaults.
+
+    `answer` is what the prompt says about the form of the answer, one line; `whole` takes the whole reply for the
+    answer instead of its last line.
+    """
+
+    task: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    answer: str = Field(min_length=1, max_length=300, pattern=r"^[^\n]+$")
+    whole: bool = False
+    levels: tuple[dict[str, Any], ...] = Field(min_length=1, max_length=200)
 
 
 class EvalRules(_Table):
@@ -54,11 +72,10 @@ class EvalRules(_Table):
     fresh_items: int = Field(default=15, ge=0, le=500)
     threshold: Share = 0.8
     advancement_evals: int = Field(default=3, ge=1, le=20)
-    passes_needed: int = Field(default=3, ge=1, le=20)
     min_single: Share = 0.65
     min_lower_bound: Share = 0.70
     min_gap_steps: int = Field(default=40, ge=0)
-    max_new_tokens: int = Field(default=256, ge=1, le=8192)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=1024)
     strict_seed_rule: bool = False
 
 
@@ -74,7 +91,23 @@ class SkillConfig(_Table):
     aliases: tuple[SkillId, ...] = ()
     levels: Levels
     api: Api
+    gym: Gym | None = None
     eval: EvalRules = EvalRules()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_levels_as_the_gym_has(cls, given: Any) -> Any:
+        gym = given.get("gym") if isinstance(given, Mapping) else None
+        listed = gym.get("levels") if isinstance(gym, Mapping) else None
+        return {"levels": {"max": len(listed)}, **given} if isinstance(listed, list) else given
+
+    @model_validator(mode="after")
+    def _gym_belongs_to_its_server(self) -> SkillConfig:
+        if (self.gym is None) == (self.api.server == "gym"):
+            raise ValueError("`gym` and `api.server: gym` need each other")
+        if self.gym is not None and (self.levels.min, self.levels.max) != (1, len(self.gym.levels)):
+            raise ValueError(f"levels are 1 to {len(self.gym.levels)}, as `gym.levels` lists them")
+        return self
 
     @property
     def min_level(self) -> int:
