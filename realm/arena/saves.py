@@ -10,7 +10,7 @@ from realm.arena.saver import Outcome, Poisoned, Snapshot
 from realm.armory.template import template_hash
 
 if TYPE_CHECKING:
-    from realm.arena.battle import Arena
+    from realm.arena.entering import Arena
 
 RETRY_S = 5.0
 

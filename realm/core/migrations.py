@@ -112,6 +112,14 @@ _FACTS_TRANSFERS = (
     "CREATE INDEX transfers_state ON transfers(state, id)",
 )
 
+# What a quest brought, stored once with its completion; where the process died while it trained a quest, and how often there.
+_FACTS_BATTLES = (
+    """CREATE TABLE receipts (
+        quest TEXT PRIMARY KEY, at TEXT NOT NULL, step INTEGER NOT NULL, receipt TEXT NOT NULL)""",
+    """CREATE TABLE deaths (
+        quest TEXT PRIMARY KEY, at TEXT NOT NULL, place INTEGER NOT NULL, times INTEGER NOT NULL)""",
+)
+
 _TELEMETRY_1 = (
     """CREATE TABLE steps (
         step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, lr REAL NOT NULL, grad_norm REAL NOT NULL,
@@ -140,10 +148,15 @@ def _facts_transfers(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _facts_battles(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_BATTLES:
+        connection.execute(statement)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
 
 
-FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers)
+FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles)
 TELEMETRY = (_telemetry_1,)

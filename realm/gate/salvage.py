@@ -1,4 +1,4 @@
-"""What only the store knew (events, gate looks, decisions, crowns, task runs), taken over from a store that can still be read."""
+"""What only the store knew (events, gate looks, decisions, crowns, task runs, receipts), taken over from a store that can still be read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from realm.core.store import transaction
 
-TABLES = ("events", "gates", "decisions", "champions", "task_runs", "facts", "leases")
+TABLES = ("events", "gates", "decisions", "champions", "task_runs", "facts", "leases", "receipts", "deaths")
 
 
 def readable(path: Path, version: int) -> bool:

@@ -1,6 +1,7 @@
 """Runs commands of the realm in forked children of one process that has torch loaded already.
 
-Reads one JSON object a line: {"args": [...], "env": {...}, "crash_at": null or n}; answers {"pid": n} at once. With
+Reads one JSON object a line: {"args": [...], "env": {...}, "crash_at": null or n, "deadly": null or tokens}; answers
+{"pid": n} at once. A step with a row of at least `deadly` tokens kills the child. With
 `crash_at` the child dies without any clean-up right before its n-th durable operation (fsync, rename, removal, commit).
 On {"wait": pid} it answers {"code": exit code, negative for a signal}.
 """
@@ -11,6 +12,7 @@ import itertools
 import json
 import os
 import pathlib
+import signal
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -21,6 +23,7 @@ import transformers.models.qwen3.modeling_qwen3  # noqa: F401
 import realm.arena.battle
 import realm.cli.arena
 import realm.gate  # noqa: F401
+from realm.arena.stepper import Stepper
 from realm.cli import run
 from realm.core import durable, store
 
@@ -71,6 +74,18 @@ def lay(mine: Mine) -> None:
     store.sqlite3.connect = lambda *args, **more: connect(*args, factory=Connection, **more)  # type: ignore[misc,assignment]
 
 
+def poison(tokens: int) -> None:
+    """Kill the process in the middle of a step that holds so long a row."""
+    whole = Stepper.step
+
+    def step(self: Stepper, rows: Any) -> Any:
+        if max(map(len, rows)) >= tokens:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(self, rows)
+
+    Stepper.step = step  # type: ignore[method-assign]
+
+
 def child(order: dict[str, Any]) -> None:
     os.environ.update(order.get("env") or {})
     null = os.open(os.devnull, os.O_RDWR)
@@ -80,6 +95,8 @@ def child(order: dict[str, Any]) -> None:
     os.dup2(log, 2)
     if order.get("crash_at"):
         lay(Mine(order["crash_at"]))
+    if order.get("deadly"):
+        poison(order["deadly"])
     code = 1
     try:
         code = run(order["args"])

@@ -47,11 +47,11 @@ class Forge:
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
 
-    def start(self, paths: Paths, *args: str, crash_at: int | None = None, trace: Path | None = None) -> int:
+    def start(self, paths: Paths, *args: str, trace: Path | None = None, **more: Any) -> int:
         env = {"REALM_HOME": str(paths.home)}
         if trace is not None:
             env["REALM_TRACE_EXAMPLES"] = str(trace)
-        order = {"args": ["arena", *args], "env": env, "crash_at": crash_at, "log": str(self.log)}
+        order = {"args": ["arena", *args], "env": env, **more, "log": str(self.log)}
         return int(self._ask(order)["pid"])
 
     def wait(self, pid: int) -> int:
@@ -63,7 +63,7 @@ class Forge:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @pytest.fixture(scope="module")
