@@ -1,4 +1,4 @@
-"""What only the store knew (events, gate looks, decisions, crowns, task runs, receipts), taken over from a store that can still be read."""
+"""What only the store knew (events, gates, decisions, crowns, runs, receipts), taken over from a store that can be read."""
 
 from __future__ import annotations
 
