@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from realm.arena.formation.batching import split_micro
+from realm.arena.formation.batching import split_micro, start_cost
 from realm.arena.formation.packing import pack_rows, plan_packs, refuse_leak
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch, pad_rows
@@ -80,6 +80,7 @@ class Stepper:
             model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.optimiser = Optimiser(model, training)
         config: dict[str, Any] = model.config.to_dict()  # type: ignore[operator,union-attr]
+        self.start_cost = start_cost(int(self.head.weight.shape[1]), self.device.type)
         lean = allow_lean and fits(config, self.device.type, training.precision, training.max_length)
         self.lean = LeanForward(model) if lean and training.batching == "buckets" else None
 
@@ -109,7 +110,7 @@ class Stepper:
         lengths = [len(row) for row in rows]
         if self.training.batching == "packing":
             return [pack_rows([rows[n] for n in pack]) for pack in plan_packs(lengths, self.training.max_length)]
-        cuts = split_micro(lengths, self.training.batch_size)
+        cuts = split_micro(lengths, self.training.batch_size, self.start_cost)
         return [pad_rows([rows[n] for n in cut], self.pad_id) for cut in cuts]
 
     def _backward(self, micro: MicroBatch, trained: int) -> float:

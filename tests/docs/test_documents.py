@@ -290,7 +290,7 @@ def test_every_service_state_is_explained() -> None:
 def test_every_bench_is_listed() -> None:
     listed = re.findall(r"^\| `(\w+\.py)` \|", read("DEVELOPMENT.md"), re.M)
 
-    assert sorted(listed) == sorted(path.split("/")[1] for path in tracked("bench/*.py"))
+    assert sorted(listed) == sorted(path.split("/")[1] for path in tracked("bench/*.py") if path.count("/") == 1)
 
 
 def test_changelog_has_the_version() -> None:

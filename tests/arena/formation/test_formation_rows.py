@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.arena.formation.batching import plan_batches, split_micro
+from realm.arena.formation.batching import LONG_ROW, plan_batches, split_micro
 from realm.arena.formation.rows import EncodedRow, NothingTrained, form_quest, refuse_too_long
 from realm.arena.formation.tensors import pad_rows
 from realm.armory.hero_loading import LoadedHero
@@ -49,9 +50,30 @@ def test_micro_batches_partition_the_step_and_sort_by_length(lengths: list[int],
     cuts = split_micro(lengths, size)
     assert sorted(n for cut in cuts for n in cut) == list(range(len(lengths)))
     assert max(map(len, cuts)) <= size
-    assert max(map(len, cuts)) - min(map(len, cuts)) <= 1
     flat = [lengths[n] for cut in cuts for n in cut]
     assert flat == sorted(flat)
+
+
+def test_rows_of_equal_length_stay_together_and_long_ones_are_parted():
+    assert split_micro([26] * 16, 16) == [list(range(16))]
+    assert split_micro([400, 20, 20, 380, 20], 16) == [[1, 2, 4], [3, 0]]
+    assert split_micro([400, 20, 20, 380, 20], 16, start_cost=1e6) == [[1, 2, 4, 3, 0]]
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=9), st.integers(1, 9), st.floats(0, 500))
+def test_no_other_cut_of_the_sorted_rows_costs_less(lengths: list[int], size: int, cost: float):
+    def price(cut: list[list[int]]) -> float:
+        widths = [max(lengths[n] for n in part) for part in cut]
+        return sum(cost + len(part) * width * (1 + width / LONG_ROW) for part, width in zip(cut, widths, strict=True))
+
+    order = sorted(range(len(lengths)), key=lambda n: lengths[n])
+    found = price(split_micro(lengths, size, cost))
+    for borders in itertools.product([False, True], repeat=len(order) - 1):
+        parts = [[order[0]]]
+        for n, border in zip(order[1:], borders, strict=True):
+            parts.append([n]) if border else parts[-1].append(n)
+        if max(map(len, parts)) <= size:
+            assert found <= price(parts) * (1 + 1e-12)
 
 
 def test_targets_are_the_trained_tokens_and_positions_stand_before_them(loaded: LoadedHero, conversations: list[Any]):
