@@ -50,6 +50,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def stamp_ns(nanoseconds: int) -> str:
+    """Format a file's modification time as `stamp` does."""
+    return stamp(datetime.fromtimestamp(nanoseconds // 1_000_000 / 1000, UTC))
+
+
 def parse_stamp(text: str) -> datetime:
     """Parse what `stamp` wrote."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
