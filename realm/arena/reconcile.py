@@ -20,9 +20,10 @@ from realm.core.logs import get_logger
 from realm.core.paths import BOARD_FOLDERS, PRIORITIES, Paths
 from realm.core.store import transaction
 from realm.vault import ledger, ledger_index
+from realm.vault.mending import mend_checkpoint
+from realm.vault.quarantine import quarantine
 
 log = get_logger("reconcile")
-QUARANTINE = ".quarantine"
 TRASH = "trash"
 _KEPT = ("recently_completed", TRASH)  # what lies there has had its turn
 _STATES_IN = {"failed": ("failed", "rejected", "skipped"), "recently_completed": ("completed",)}
@@ -160,13 +161,15 @@ def _mend_sidecars(paths: Paths, connection: sqlite3.Connection) -> list[str]:
 
 
 def newest_whole(paths: Paths, connection: sqlite3.Connection) -> Path | None:
-    """Return the newest checkpoint whose every byte matches its manifest; damaged ones are moved into quarantine."""
+    """Return the newest checkpoint whose every byte matches its manifest; damaged ones are mended, or quarantined."""
     for folder in reversed(ledger.folders(paths)):
         try:
             _verify(connection, folder)
             return folder
         except Corrupt as damage:
-            _quarantine(paths, connection, folder, str(damage))
+            if mend_checkpoint(paths, connection, folder):
+                return folder
+            quarantine(paths, connection, folder, str(damage))
     return None
 
 
@@ -181,23 +184,6 @@ def _verify(connection: sqlite3.Connection, folder: Path) -> None:
         raise Corrupt(f"{folder.name}/{manifest.NAME} is not the one that was recorded when it was saved")
 
 
-def _quarantine(paths: Paths, connection: sqlite3.Connection, folder: Path, reason: str) -> None:
-    aside = paths.current_model / QUARANTINE
-    aside.mkdir(exist_ok=True)
-    target = aside / folder.name
-    if target.exists():
-        target = aside / f"{folder.name}.{new_ulid()}"
-    durable.move(folder, target)
-    with transaction(connection):
-        connection.execute("UPDATE checkpoints SET state = 'dropped' WHERE name = ?", (folder.name,))
-        connection.execute(
-            "UPDATE evals SET state = 'dropped', reason = ? WHERE checkpoint = ? AND state = 'queued'", (reason, folder.name)
-        )
-        data = {"check": "checkpoint", "name": folder.name, "reason": reason}
-        events.append(connection, "patrol.failed", subject=folder.name, step=ledger.extract_step(folder.name), data=data)
-    log.error("quarantined %s: %s", folder.name, reason)
-
-
 def set_aside_unusable(paths: Paths, connection: sqlite3.Connection) -> None:
     """Quarantine older folders that the index does not know and that are not whole, or whose step another one has."""
     known = {row["name"]: row["step"] for row in connection.execute("SELECT name, step FROM checkpoints WHERE state = 'present'")}
@@ -205,12 +191,12 @@ def set_aside_unusable(paths: Paths, connection: sqlite3.Connection) -> None:
         if folder.name in known:
             continue
         if ledger.extract_step(folder.name) in known.values():
-            _quarantine(paths, connection, folder, "another checkpoint has this step")
+            quarantine(paths, connection, folder, "another checkpoint has this step")
             continue
         try:
             _verify(connection, folder)
         except Corrupt as damage:
-            _quarantine(paths, connection, folder, str(damage))
+            quarantine(paths, connection, folder, str(damage))
 
 
 def mend_index(paths: Paths, connection: sqlite3.Connection) -> list[str]:

@@ -285,6 +285,23 @@ def copy_file(source: Path, target: Path) -> None:
         fsync_dir(target.parent)
 
 
+def share_file(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, which holds the same bytes; atomic and durable, readable by all, written by none.
+
+    Nothing here writes in a file that has its name: a name is given to other bytes by a rename, and the link stays whole.
+    Raises OSError where the file system has no hard links or no more of them.
+    """
+    temporary = _temporary(target)
+    os.chmod(source, source.stat().st_mode & ~0o222)
+    os.link(source, temporary)
+    try:
+        temporary.replace(target)
+    finally:
+        # rename(2) does nothing when both names are one file already
+        temporary.unlink(missing_ok=True)
+    fsync_dir(target.parent)
+
+
 def touch(path: Path) -> None:
     """Create an empty flag file durably."""
     write_bytes(path, b"")

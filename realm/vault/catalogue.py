@@ -128,7 +128,7 @@ class Catalogue:
         """Return the copies of an asset, best first: local, NAS, remote, cloud; with `present=False` the others too."""
         self.get(asset_id)
         rows = self.connection.execute("SELECT * FROM locations WHERE asset_id = ? ORDER BY seq", (asset_id,))
-        found = [_location(row) for row in rows if row["state"] == "present" or not present]
+        found = [location_of(row) for row in rows if row["state"] == "present" or not present]
         return sorted(found, key=lambda one: (STATES.index(one.state), KINDS.index(one.kind), one.verified_at is None))
 
     def at(self, place: Place) -> Location | None:
@@ -136,7 +136,7 @@ class Catalogue:
         row = self.connection.execute(
             "SELECT * FROM locations WHERE zone = ? AND stronghold = ? AND path = ?", (place.zone, place.stronghold, place.path)
         ).fetchone()
-        return None if row is None else _location(row)
+        return None if row is None else location_of(row)
 
     def held(self, zone: str, stronghold: str, after: str = "", limit: int = 200) -> list[Location]:
         """Return what is recorded in a stronghold, whatever its state, by path; give the last path as `after` to go on."""
@@ -144,7 +144,7 @@ class Catalogue:
             "SELECT * FROM locations WHERE zone = ? AND stronghold = ? AND path > ? ORDER BY path LIMIT ?",
             (zone, stronghold, after, _limit(limit)),
         )
-        return [_location(row) for row in rows]
+        return [location_of(row) for row in rows]
 
     def stats(self) -> dict[str, Any]:
         """Return counts and bytes: of assets by type, of copies by kind and state."""
@@ -250,6 +250,11 @@ class Catalogue:
             )
             self._number(place)
 
+    def defer(self, place: Place) -> None:
+        """Put a copy that could not be read just now at the end of the line, without calling it verified."""
+        with self._writing():
+            self._number(place)
+
     def mark(self, place: Place, state: State, reason: str) -> Location:
         """Record that a copy is quarantined or missing, and why; a copy that was present is told as dropped."""
         with self._writing():
@@ -332,5 +337,6 @@ def _asset(row: sqlite3.Row) -> Asset:
     return Asset(**{**fields, "meta": json.loads(row["meta"])})
 
 
-def _location(row: sqlite3.Row) -> Location:
+def location_of(row: sqlite3.Row) -> Location:
+    """Return a row of the table as a location."""
     return Location(**{name: row[name] for name in Location.model_fields})

@@ -243,7 +243,7 @@ class _Scan:
 
 def local_zone(paths: Paths) -> str:
     """Return the id of this machine, by which its copies are told from those of other zones."""
-    return Hosts.load(paths).local_id()
+    return Hosts.load(paths).own_zone()
 
 
 def forget_marks(facts: sqlite3.Connection, path: str) -> None:

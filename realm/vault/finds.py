@@ -15,7 +15,6 @@ from realm.core.clock import stamp_ns
 from realm.core.paths import Paths
 from realm.vault.assets import FILE_TYPES, AssetType, asset_id, file_place
 
-GUESTS = "guests"
 SIDECAR_END = ".meta.json"
 _CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})-[0-9]{8}-[0-9]{4}\Z")
 # What an asset's own sidecar says that is worth finding it by.
@@ -70,7 +69,7 @@ def walk(paths: Paths) -> Iterator[Find | Odd]:
     """Yield every asset of a base directory, checkpoints by step; an `Odd` in its place for one that holds links."""
     for folder in _checkpoints(paths):
         yield from _folder(paths, "checkpoint", folder)
-    for folder in _folders(paths.models, leave=(paths.current_model.name, GUESTS)):
+    for folder in _folders(paths.models, leave=(paths.current_model.name,)):
         yield from _folder(paths, "model", folder)
     for kind, parent in (("snapshot", paths.snapshots), ("backup", paths.backups)):
         for folder in _folders(parent):
@@ -82,8 +81,7 @@ def walk(paths: Paths) -> Iterator[Find | Odd]:
 
 
 def _checkpoints(paths: Paths) -> list[Path]:
-    found = [f for parent in (paths.current_model, paths.models / GUESTS) for f in _folders(parent)]
-    named = [(match, folder) for folder in found if (match := _CHECKPOINT.match(folder.name))]
+    named = [(match, folder) for folder in _folders(paths.current_model) if (match := _CHECKPOINT.match(folder.name))]
     return [folder for _, folder in sorted(named, key=lambda pair: (int(pair[0][1]), pair[1].name))]
 
 

@@ -23,6 +23,7 @@ from realm.core.ids import new_ulid
 from realm.core.paths import BOARD_FOLDERS, Paths
 from realm.core.store import open_facts
 from realm.vault import ledger
+from realm.vault.quarantine import QUARANTINE
 
 
 @pytest.fixture
@@ -261,7 +262,7 @@ def test_a_flipped_byte_is_found_named_and_the_checkpoint_before_used(field: Pat
     path = newer / name
     flip(path, int(path.stat().st_size * where))
     assert run(field) == older
-    assert [p.name for p in (field.current_model / reconcile.QUARANTINE).iterdir()] == [newer.name]
+    assert [p.name for p in (field.current_model / QUARANTINE).iterdir()] == [newer.name]
     assert indexed(field) == {older.name: "present", newer.name: "dropped"}
     assert quest_named(field, "a.jsonl").state == "completed"
     assert quest_named(field, "b.jsonl").state == "processing"
@@ -359,7 +360,7 @@ def test_an_older_unknown_folder_that_is_broken_does_not_stop_the_start(field: P
     (older / "state.json").unlink()
     assert run(field) == newer
     assert indexed(field) == {newer.name: "present"}
-    assert [p.name for p in (field.current_model / reconcile.QUARANTINE).iterdir()] == [older.name]
+    assert [p.name for p in (field.current_model / QUARANTINE).iterdir()] == [older.name]
 
 
 def test_a_folder_renamed_to_another_step_is_found(field: Paths) -> None:

@@ -11,7 +11,7 @@ from realm.core import manifest
 from realm.core.paths import Paths
 from realm.vault.finds import Mark
 
-TOKENIZER = b'{"version": "1.0"}' * 50
+TOKENIZER = b'{"version": "1.0"}' * 300
 
 
 def tensors(value: int) -> bytes:
@@ -29,13 +29,13 @@ def record(step: int, name: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def make_checkpoint(paths: Paths, step: int, value: int | None = None, parent: Path | None = None) -> Path:
+def make_checkpoint(paths: Paths, step: int, value: int | None = None, day: int = 1, tokenizer: bytes = TOKENIZER) -> Path:
     """Write a whole checkpoint folder; `value` is what its weights hold, by default its step."""
-    name = f"checkpoint-{step}-20260101-0000"
-    folder = (parent or paths.current_model) / name
+    name = f"checkpoint-{step}-202601{day:02}-0000"
+    folder = paths.current_model / name
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(tensors(step if value is None else value))
-    (folder / "tokenizer.json").write_bytes(TOKENIZER)
+    (folder / "tokenizer.json").write_bytes(tokenizer)
     (folder / "config.json").write_bytes(b'{"hidden_size": 2}')
     (folder / ".ledger.json").write_text(json.dumps(record(step, name)))
     manifest.write_manifest(folder, step, name)

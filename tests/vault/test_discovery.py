@@ -154,7 +154,7 @@ def test_a_sidecar_that_comes_later_becomes_part_of_the_asset(paths: Paths, cata
 
 
 def test_two_assets_of_one_id_are_told_and_the_others_go_on(paths: Paths, catalogue: Catalogue) -> None:
-    make_checkpoint(paths, 50, value=7, parent=paths.models / "guests")
+    make_checkpoint(paths, 50, day=2)
     (paths.data / "train-syllo-abc.jsonl").write_text("other\n")
 
     report = VaultDiscovery(paths).scan()
@@ -165,12 +165,13 @@ def test_two_assets_of_one_id_are_told_and_the_others_go_on(paths: Paths, catalo
 
 
 def test_the_same_asset_in_two_folders_is_one_asset_with_two_copies(paths: Paths, catalogue: Catalogue) -> None:
-    shutil.copytree(paths.current_model / "checkpoint-50-20260101-0000", paths.models / "guests" / "checkpoint-50-20260101-0000")
+    for end in ("", ".meta.json"):
+        shutil.copy2(paths.data / f"train_syllo_abc.jsonl{end}", paths.queue("recently_completed"))
 
     VaultDiscovery(paths).scan()
 
-    assert len(catalogue.locations("checkpoint_50")) == 2
-    assert len([row for row in catalogue.page("checkpoint").rows if row.id == "checkpoint_50"]) == 1
+    assert len(catalogue.locations("data_train_syllo_abc")) == 2
+    assert [row.id for row in catalogue.page("data").rows] == ["data_train_syllo_abc"]
 
 
 def test_links_devices_and_half_made_things_are_no_assets(paths: Paths, catalogue: Catalogue) -> None:
