@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from realm.armory.profiles import get_profile, undress
 from realm.core.errors import Conflict, Corrupt, Unavailable
 from realm.core.paths import Paths
 
@@ -30,6 +31,12 @@ class Answers:
     model: str
     tokens: tuple[int, ...] = ()
     generation: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """The texts without what the hero's data profile puts around an answer: what is graded."""
+        profile = get_profile(str(self.generation.get("profile", "none")))
+        return tuple(undress(profile, text) for text in self.texts)
 
 
 class Ask(Protocol):

@@ -203,7 +203,7 @@ class Evaluator:
         """Have a paper answered and graded; raises Corrupt for answers that cannot be believed."""
         answers = self._ask(asked.step, paper.prompts, paper.max_new_tokens)
         check_answers(answers, paper, digest)
-        grades = tuple(self._skills[asked.skill].grade(paper.items, answers.texts))
+        grades = tuple(self._skills[asked.skill].grade(paper.items, answers.bare))
         if len(grades) != len(paper.items):
             raise Corrupt(f"{len(grades)} grades for {len(paper.items)} answers")
         return Sitting(paper, answers, grades)

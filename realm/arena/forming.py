@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,11 +11,12 @@ from typing import cast
 from realm.arena import board
 from realm.arena.formation.batching import plan_batches
 from realm.arena.formation.masking_validators import MaskingReport, check_masks, refuse_bad_masks
-from realm.arena.formation.rows import EncodedRow, form_quest, refuse_too_long
+from realm.arena.formation.rows import EncodedRow, FormedQuest, form_quest, refuse_too_long
 from realm.arena.quest import Quest, sidecar_of
 from realm.arena.validation import check_messages, parse_row
 from realm.armory.config import Config
 from realm.armory.heroes import Hero
+from realm.armory.profiles import dress, get_profile, with_system
 from realm.armory.template import ChatTemplate, Message
 from realm.core import durable
 from realm.core.errors import Corrupt
@@ -23,14 +25,15 @@ from realm.core.paths import Paths
 from realm.core.seeds import derive_seed
 
 
-def keep_report(path: Path, report: MaskingReport) -> None:
-    """Store what the masking validators found in the sidecar beside the quest's file."""
+def keep_report(path: Path, report: MaskingReport, profile: str) -> None:
+    """Store what the masking validators found, and the profile they saw, in the sidecar beside the quest's file."""
     beside = sidecar_of(path)
     if not beside.is_file():
         return
     meta = json.loads(beside.read_text(encoding="utf-8"))
-    if meta.get("masking") != report.as_json():
-        durable.write_json(beside, {**meta, "masking": report.as_json()})
+    found = {"masking": report.as_json(), "profile": profile}
+    if {name: meta.get(name) for name in found} != found:
+        durable.write_json(beside, {**meta, **found})
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,27 @@ class Cut:
 
     rows_per_step: int
     seed: int
+    profile: str = "none"
 
 
 def cut_of(config: Config) -> Cut:
-    return Cut(config.training.rows_per_step, config.seed)
+    return Cut(config.training.rows_per_step, config.seed, config.profile)
+
+
+def order_of(lengths: Sequence[int], quest: Quest, cut: Cut) -> list[list[int]]:
+    """Return the rows of every step of a quest; a function of the number of rows, the file's digest and the cut."""
+    return plan_batches(lengths, cut.rows_per_step, derive_seed("order", quest.sha256, cut.seed))
+
+
+def encode_quest(
+    paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, max_length: int, cut: Cut, limit: int | None = None
+) -> FormedQuest:
+    """Encode a quest's rows as they are trained, in their profile; the first `limit` of them, all without it."""
+    profile = get_profile(cut.profile)
+    plain = (cast("list[Message]", row["messages"]) for row in board.read_rows(paths, quest, limit))
+    messages = [dress(profile, row, place, quest.sha256, cut.seed) for place, row in enumerate(plain)]
+    mantra = with_system(profile, mantra_of(hero, quest))
+    return form_quest(messages, template, max_length, mantra=mantra, name=quest.name)
 
 
 def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config: Config, cut: Cut) -> Formed:
@@ -66,14 +86,12 @@ def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config:
     path = paths.queue("processing") / quest.file
     if not path.is_file() or sha256_file(path) != quest.sha256:
         raise Corrupt(f"quest {quest.name} is not the file that was accepted", hint="drop it again")
-    messages = [cast("list[Message]", row["messages"]) for row in board.read_rows(paths, quest)]
-    formed = form_quest(messages, template, config.max_length, mantra=mantra_of(hero, quest), name=quest.name)
+    formed = encode_quest(paths, quest, template, hero, config.max_length, cut)
     refuse_too_long(formed, config.max_length, quest.name)
     report = check_masks(formed.rows, template, abort_below=config.masking_floor)
-    keep_report(path, report)
+    keep_report(path, report, cut.profile)
     refuse_bad_masks(report, quest.name)
-    seed = derive_seed("order", quest.sha256, cut.seed)
-    return Formed(formed.rows, plan_batches([len(row) for row in formed.rows], cut.rows_per_step, seed))
+    return Formed(formed.rows, order_of([len(row) for row in formed.rows], quest, cut))
 
 
 def validation_name(skill: str, level: int) -> str:
@@ -97,5 +115,7 @@ def validation_rows(
         return path.stem, []
     lines = path.read_bytes().splitlines()[: config.validation.rows]
     messages = [cast("list[Message]", check_messages(parse_row(line, n), n)) for n, line in enumerate(lines, 1)]
-    formed = form_quest(messages, template, config.max_length, mantra=mantra_of(hero, quest), name=path.name)
-    return path.stem, formed.rows
+    profile = get_profile(config.profile)
+    dressed = [dress(profile, row, place, "validation") for place, row in enumerate(messages)]
+    mantra = with_system(profile, mantra_of(hero, quest))
+    return path.stem, form_quest(dressed, template, config.max_length, mantra=mantra, name=path.name).rows

@@ -12,6 +12,7 @@ from realm.arena.validation import QUICK, Measure, Policy
 from realm.arena.validation_recent import recent_rows
 from realm.arena.validation_specs import list_specs
 from realm.armory.heroes import active_config, active_hero, load_template, load_tokenizer, read_hero
+from realm.armory.profiles import get_profile, longest_dress, with_system
 from realm.armory.template import ChatTemplate, Message
 from realm.core.paths import Paths
 
@@ -43,7 +44,8 @@ def yardstick_of(paths: Paths) -> Yardstick:
     A row that cannot fit, whatever its tokens, is not tokenised: it counts as the fewest tokens it may have.
     """
     hero, config = active_hero(paths), active_config(paths).config
-    max_length = config.max_length
+    max_length, profile = config.max_length, get_profile(config.profile)
+    mantra = with_system(profile, hero.mantra)
     policy = Policy(config.validation_level, config.validation_grades, list_specs(paths), lambda: recent_rows(paths))
     template, longest = _template(hero.folder, (hero.folder / "tokenizer.json").stat().st_mtime_ns)
 
@@ -51,10 +53,10 @@ def yardstick_of(paths: Paths) -> Yardstick:
         return sum(len(message["content"]) for message in messages) // (longest * NORMALISED)
 
     def measure(rows: Sequence[Sequence[dict[str, str]]]) -> list[int]:
-        messages = cast("Sequence[Sequence[Message]]", rows)
+        messages = [longest_dress(profile, row) for row in cast("Sequence[Sequence[Message]]", rows)]
         least = [fewest(row) for row in messages]
         fit = [row for row, count in zip(messages, least, strict=True) if count <= max_length]
-        found = iter(template.render_many(fit, mantra=hero.mantra)) if fit else iter(())
+        found = iter(template.render_many(fit, mantra=mantra)) if fit else iter(())
         return [count if count > max_length else len(next(found).ids) for count in least]
 
     return Yardstick(measure, max_length, policy)

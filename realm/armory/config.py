@@ -80,7 +80,7 @@ class Config(_Section):
     model_name: str
     base_model: str
     max_length: int = Field(ge=16)
-    profile: Literal["none"] = "none"
+    profile: Literal["none", "emoji_think", "regime3"] = "none"
     training: TrainingDefaults
     retention: Retention = Retention()
     saving: Saving = Saving()

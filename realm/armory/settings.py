@@ -25,7 +25,7 @@ SETTINGS: dict[str, Setting] = {
     "model_name": Setting("hero", "services", "preset the hero was made from"),
     "base_model": Setting("hero", "services", "folder of step 0"),
     "max_length": Setting("data", "inbox", "longest row in tokens; longer ones are refused at the inbox"),
-    "profile": Setting("data", "arena", "data profile; rows are trained as they are"),
+    "profile": Setting("data", "inbox", "data profile: `none`, `emoji_think` or `regime3`; a quest keeps the one it began with"),
     "training.batch_size": Setting("training", "arena", "rows of a micro-batch"),
     "training.gradient_accumulation": Setting("training", "arena", "micro-batches of an optimiser step"),
     "training.learning_rate": Setting("training", "arena", "peak rate of AdamW"),

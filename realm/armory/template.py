@@ -107,6 +107,11 @@ class ChatTemplate:
         """Return the ids of plain text; special tokens spelled in it are encoded as their characters."""
         return self._apart(text, self._plain(text))
 
+    def spell(self, text: str) -> list[int]:
+        """Return `text` as one token where the tokenizer has it as such, else nothing."""
+        found = self._tokenizer.token_to_id(text)
+        return [] if found is None else [found]
+
     def encode_contents(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts in one call, each as `encode_content` does."""
         found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,9 @@ def oracle_ask(paths: Paths) -> Ask:
     oracle = OracleAsk(url, key=oracle_key(paths) if url.startswith("http://127.0.0.1:") else None)
 
     def ask(step: int, prompts: Sequence[str], sampling: Sampling) -> Said:
-        return oracle.sample(step, prompts, sampling.max_new_tokens, sampling.temperature, sampling.seed)
+        said = oracle.sample(step, prompts, sampling.max_new_tokens, sampling.temperature, sampling.seed)
+        bare: Said = replace(said, texts=said.bare)
+        return bare
 
     return ask
 

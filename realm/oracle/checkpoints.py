@@ -17,7 +17,7 @@ from realm.core.paths import Paths
 
 NAME = re.compile(r"^checkpoint-(0|[1-9]\d*)-(\d{8}-\d{4})$")
 TEXTS = ("config.json", "tokenizer.json", "hero.json")
-SIDECAR = ".ledger.json"
+SIDECAR, STATE = ".ledger.json", "state.json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Verified:
     tokenizer: bytes
     weights: bytes
     trained_template: str | None = None
+    profile: str = "none"
 
 
 def step_of(name: str) -> int | None:
@@ -105,7 +106,7 @@ def read_verified(source: Source) -> Verified:
         texts = {name: _read_file(source, manifest, name) for name in TEXTS}
         weights = _read_file(source, manifest, WEIGHTS)
         # The base hero was trained by nobody here and has no record.
-        record = _read_file(source, manifest, SIDECAR) if SIDECAR in manifest["files"] else b"{}"
+        record, state = (_read_file(source, manifest, name) if name in manifest["files"] else b"{}" for name in (SIDECAR, STATE))
     except FileNotFoundError as error:
         raise Unknown(f"{source.model_path} was dropped while it was being read", hint="choose another step") from error
     return Verified(
@@ -117,6 +118,7 @@ def read_verified(source: Source) -> Verified:
         texts["tokenizer.json"],
         weights,
         _json(source, SIDECAR, record).get("template_hash"),
+        str(_json(source, STATE, state).get("config", {}).get("profile", "none")),
     )
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from realm.core.errors import Corrupt
 from realm.core.seeds import derive_seed
 from realm.oracle.batching import GREEDY, Completion, Finish, Sampling, plan_batches
+from realm.oracle.generate_penalties import RowPenalties
 
 # Matrix kernels round differently for other batch shapes (about 1e-5 in fp32). Greedy choices closer than this many
 # logits are decided by the row computed alone, so that neighbours never change an answer.
@@ -272,14 +273,23 @@ class PlainDecoder:
 class _Chooser:
     """Picks the next token of every row: greedy with ties decided alone, or sampled with a generator per row."""
 
-    def __init__(self, decoder: Decoder, sampling: Sampling, numbers: Sequence[int]) -> None:
-        self._decoder, self._sampling = decoder, sampling
+    def __init__(
+        self, decoder: Decoder, sampling: Sampling, numbers: Sequence[int], penalties: RowPenalties | None = None
+    ) -> None:
+        self._decoder, self._sampling, self._penalties = decoder, sampling, penalties
         self._sources = [
             torch.Generator().manual_seed(derive_seed("oracle", sampling.seed, number) % 2**63) for number in numbers
         ]
 
-    def pick(self, logits: torch.Tensor, rows: Sequence[int], text: Callable[[int], list[int] | None]) -> list[int]:
-        """Return one token per row of `logits`; `rows` are their numbers in the batch, `text` gives a live row's ids."""
+    def pick(
+        self, logits: torch.Tensor, rows: Sequence[int], made: Sequence[list[int]], text: Callable[[int], list[int] | None]
+    ) -> list[int]:
+        """Return one token per row of `logits`; `rows` are their numbers in the batch, `made` what those have generated.
+
+        `text` gives the ids of a live row, prompt and all.
+        """
+        if self._penalties is not None:
+            logits = self._penalties.apply(logits, made)
         best = logits.max(-1)
         if not bool(torch.isfinite(best.values).all()):
             raise Corrupt("the model's logits are not finite", hint="this checkpoint cannot answer; choose another step")
@@ -289,7 +299,9 @@ class _Chooser:
             for place in close.nonzero()[:, 0].tolist():
                 ids = text(rows[place])
                 if ids is not None:
-                    tokens[place] = int(self._decoder.alone(ids).argmax())
+                    alone = self._decoder.alone(ids)[None]
+                    alone = alone if self._penalties is None else self._penalties.apply(alone, [made[place]])
+                    tokens[place] = int(alone[0].argmax())
             return tokens
         return [self._draw(line, self._sources[row]) for line, row in zip(logits.cpu(), rows, strict=True)]
 
@@ -309,6 +321,7 @@ def generate(
     max_new_tokens: int,
     stop_ids: frozenset[int],
     sampling: Sampling = GREEDY,
+    penalties: RowPenalties | None = None,
     check: Callable[[], None] = lambda: None,
     on_token: Callable[[int, int], None] = lambda row, token: None,
 ) -> list[Completion]:
@@ -320,7 +333,7 @@ def generate(
     slots = max(1, CACHE_BYTES // decoder.slot_bytes)
     answers: dict[int, Completion] = {}
     for batch in plan_batches([len(prompt) for prompt in prompts], max_new_tokens, slots=slots):
-        chooser = _Chooser(decoder, sampling, batch)
+        chooser = _Chooser(decoder, sampling, batch, penalties)
         part = [prompts[number] for number in batch]
         report = lambda row, token, batch=batch: on_token(batch[row], token)  # noqa: E731
         try:
@@ -346,7 +359,8 @@ def _run_batch(
     check()
     logits = decoder.start(prompts, limit)
     for count in range(1, limit + 1):
-        tokens = chooser.pick(logits, rows, lambda row: None if finish[row] else [*prompts[row], *made[row]])
+        so_far = [made[row] for row in rows]
+        tokens = chooser.pick(logits, rows, so_far, lambda row: None if finish[row] else [*prompts[row], *made[row]])
         for row, token in zip(rows, tokens, strict=True):
             if finish[row] is None:
                 _take(row, token, made, finish, stop_ids, on_token)

@@ -13,12 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from tokenizers import Tokenizer
 
+from realm.armory.profiles import Penalties, Profile, dress, get_profile, longest_dress, with_system
 from realm.armory.template import ChatTemplate, Message, template_hash
 from realm.armory.tokenizer import END_OF_TEXT
 from realm.core.errors import BadInput, Conflict, Corrupt
 from realm.oracle.batching import GREEDY, Answer, Sampling
 from realm.oracle.checkpoints import Verified
 from realm.oracle.generate import Decoder, PlainDecoder, generate, is_plain, left_pad
+from realm.oracle.generate_penalties import RowPenalties
 
 
 class HubDecoder:
@@ -90,12 +92,19 @@ class Mind:
         self.template_hash = template_hash()
         self.nbytes = decoder.nbytes()
         self.device = str(decoder.device)
-        mantra = read.hero.get("mantra")
-        self._mantra = str(mantra) if mantra is not None else None
+        self.profile = read.profile
+        mantra, profile = read.hero.get("mantra"), get_profile(read.profile)
+        self._mantra = with_system(profile, str(mantra) if mantra is not None else None)
         self._decoder, self._template, self._stop_ids = decoder, template, stop_ids
+        self._profile, self._penalties = profile, penalties_of(profile, template)
+        self._frame = frame_tokens(profile, template)
 
     def encode(self, rows: Sequence[Sequence[Message]], max_new_tokens: int) -> list[list[int]]:
-        """Render conversations up to the start of the answer; raises BadInput for one that does not fit the context."""
+        """Render conversations, asked as the profile asks, up to the start of the answer.
+
+        Raises BadInput for one that does not fit the context.
+        """
+        rows = [dress(self._profile, row, 0) for row in rows] if self._profile.system else rows
         prompts = [e.ids for e in self._template.render_many(rows, add_generation_prompt=True, mantra=self._mantra)]
         for number, ids in enumerate(prompts):
             if len(ids) + max_new_tokens > self._decoder.max_positions:
@@ -115,7 +124,11 @@ class Mind:
         check: Callable[[], None] = lambda: None,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Answer]:
-        """Answer every conversation, in order. `on_text` gets the text so far of a single conversation as it grows."""
+        """Answer every conversation, in order. `on_text` gets the text so far of a single conversation as it grows.
+
+        What the hero's profile puts around an answer does not count against `max_new_tokens`.
+        """
+        max_new_tokens += self._frame
         prompts = self.encode(rows, max_new_tokens)
         so_far: list[int] = []
 
@@ -130,6 +143,7 @@ class Mind:
             max_new_tokens=max_new_tokens,
             stop_ids=self._stop_ids,
             sampling=sampling,
+            penalties=self._penalties,
             check=check,
             on_token=grow,
         )
@@ -137,6 +151,19 @@ class Mind:
             Answer(self._template.decode(one.ids), one.finish_reason, one.tokens, len(prompt))
             for one, prompt in zip(done, prompts, strict=True)
         ]
+
+
+def penalties_of(profile: Profile, template: ChatTemplate) -> RowPenalties | None:
+    """Return the profile's penalties for this tokenizer, None when it has none."""
+    if profile.penalties == Penalties():
+        return None
+    return RowPenalties(profile.penalties, template.encode_content, template.spell, template.decode, template.end_id)
+
+
+def frame_tokens(profile: Profile, template: ChatTemplate) -> int:
+    """Return how many tokens the profile puts around an answer at most."""
+    (answer,) = longest_dress(profile, [{"role": "assistant", "content": ""}])
+    return len(template.encode_content(answer["content"]))
 
 
 def use_threads() -> int:

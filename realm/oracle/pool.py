@@ -28,6 +28,7 @@ class MindLike(Protocol):
     model_path: str
     weights_sha256: str
     template_hash: str
+    profile: str
     hero: str
     device: str
     nbytes: int

@@ -194,6 +194,7 @@ class Oracle:
                 "model_path": mind.model_path,
                 "weights_sha256": mind.weights_sha256,
                 "template_hash": mind.template_hash,
+                "profile": mind.profile,
             }
             return Reply(answers, facts, self._clock.monotonic() - started, sampling.seed)
 

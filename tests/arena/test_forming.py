@@ -93,3 +93,20 @@ def test_masks_are_checked_before_the_first_step_and_the_report_is_stored(home: 
     assert [check["passed"] for check in beside["masking"] if "Ratio" in check["name"]] == [False]
     lower = config.model_copy(update={"masking_floor": 0.0})
     assert form(home, quest, load_template(hero), hero, lower, cut_of(lower)).steps
+
+
+def test_a_quest_is_dressed_in_the_profile_it_began_with(home: Paths, claimed: Quest) -> None:
+    hero, config = active_hero(home), active_config(home).config
+    template = load_template(hero)
+    plain = form(home, claimed, template, hero, config, cut_of(config))
+    cut = replace(cut_of(config), profile="regime3")
+    formed = form(home, claimed, template, hero, config, cut)
+    assert formed.steps == plain.steps
+    text = template.decode(formed.rows[3].ids)
+    assert "<|im_start|>system\nWrite every operation in the form (op arg1 arg2)" in text
+    assert "<<ANS_START>> add = " in text
+    assert json.loads(sidecar_of(quest_path(home, claimed)).read_text())["profile"] == "regime3"
+    halves = form(home, claimed, template, hero, config, replace(cut, profile="emoji_think"))
+    assert sum(len(a) != len(b) for a, b in zip(plain.rows, halves.rows, strict=True)) == 15
+    with pytest.raises(RealmError, match="emoji_think"):
+        form(home, claimed, template, hero, config, replace(cut, profile="emoji"))

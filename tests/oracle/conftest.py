@@ -70,7 +70,7 @@ def home(tmp_path: Path, hero_files: Path) -> Home:
 class FakeMind:
     """Answers `step:prompt` without a model; `before` runs inside every answer, before its check."""
 
-    device, hero, template_hash = "cpu", "tiny", "t"
+    device, hero, template_hash, profile = "cpu", "tiny", "t", "none"
 
     def __init__(self, read: Verified, nbytes: int = 100, before: Callable[[], None] = lambda: None) -> None:
         self.step, self.model, self.model_path = read.source.step, read.model, read.source.model_path
