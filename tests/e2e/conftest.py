@@ -11,13 +11,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from realm.core.hosts import PORTS, moved_port
 from tests.free_ports import free_base
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.e2e.tavern_browser import Watched
 
 REALM = [sys.executable, "-m", "realm.cli"]
 
@@ -104,3 +109,22 @@ def fresh_realm(tmp_path: Path) -> Iterator[Running]:
     running = found(tmp_path)
     yield running
     running.down()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of the pages."""
+    from tests.e2e.tavern_browser import chromium
+
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def watched(browser: Browser, realm: Running) -> Iterator[Watched]:
+    """An empty page of the size of a desk, whose errors are collected."""
+    from tests.e2e.tavern_browser import Watched
+
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="no-preference")
+    yield Watched(context.new_page(), realm)
+    context.close()

@@ -4,78 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.e2e.conftest import Running
+from tests.e2e.tavern_browser import PATHS, Watched, give_order, paused
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PATHS = (
-    "/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/achievements", "/help", "/credits",
-)  # fmt: skip
 SHOTS = Path(__file__).resolve().parents[2] / "screenshots"
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "no Chromium: scripts/test.sh installs it"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-class Watched:
-    """A page whose console errors and foreign requests are collected."""
-
-    def __init__(self, page: Page, realm: Running) -> None:
-        self.page, self.errors, self.foreign = page, [], []  # type: ignore[var-annotated]
-        home = urlsplit(realm.url()).netloc
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-        def request(sent: Request) -> None:
-            if not sent.url.startswith(("data:", "blob:")) and urlsplit(sent.url).netloc != home:
-                self.foreign.append(sent.url)
-
-        page.on("request", request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.errors.append(message.text)
-
-
-@pytest.fixture
-def watched(browser: Browser, realm: Running) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="no-preference")
-    yield Watched(context.new_page(), realm)
-    context.close()
-
-
-def _control(realm: Running, action: str) -> None:
-    httpx.post(f"{realm.url()}/api/training/control", json={"action": action}).raise_for_status()
-
-
-def _paused(realm: Running) -> dict[str, Any]:
-    """Hold the battle, so that page and snapshot can be compared while nothing moves."""
-    realm.until(lambda: realm.snapshot()["checkpoints"]["count"], 300, "a checkpoint")
-    _control(realm, "pause")
-    realm.until(lambda: realm.snapshot()["battle"]["state"] == "paused", 30, "paused")
-    return realm.snapshot()
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -98,7 +40,7 @@ def test_page_is_clean(browser: Browser, realm: Running, path: str, size: tuple[
 
 def test_numbers_equal_the_snapshot(realm: Running, watched: Watched) -> None:
     page = watched.page
-    _paused(realm)
+    paused(realm)
     try:
         page.goto(realm.url())
         page.wait_for_selector("[data-stat='hero.level']")
@@ -119,7 +61,7 @@ def test_numbers_equal_the_snapshot(realm: Running, watched: Watched) -> None:
         assert float(shown) == pytest.approx(min(atk, 999), rel=0.01)
         assert atk == pytest.approx(min(999.0, 1 / seen["hero"]["loss"]), rel=1e-6)
     finally:
-        _control(realm, "resume")
+        give_order(realm, "resume")
     assert watched.errors == []
 
 
@@ -139,7 +81,7 @@ def test_upload_delete_and_undo_from_the_page(realm: Running, watched: Watched, 
     row = {"messages": [{"role": "user", "content": "Compute: add(①, ①)"}, {"role": "assistant", "content": "add(①, ①) = ①⓪"}]}
     (tmp_path / "by_page.jsonl").write_text((json.dumps(row) + "\n") * 8)
     (tmp_path / "<img src=x onerror=alert(1)>.jsonl").write_text("not json\n")
-    _paused(realm)
+    paused(realm)
     try:
         page.goto(realm.url() + "/quests")
         page.locator("input[type=file]").first.set_input_files(
@@ -160,7 +102,7 @@ def test_upload_delete_and_undo_from_the_page(realm: Running, watched: Watched, 
         page.get_by_role("button", name="Undo").first.click()
         realm.until(lambda: "by_page.jsonl" in waits(), 20, "undone")
     finally:
-        _control(realm, "resume")
+        give_order(realm, "resume")
     assert watched.errors == []
 
 
@@ -227,7 +169,7 @@ def test_pin_promote_delete_and_undo_from_the_vault(realm: Running, watched: Wat
     page = watched.page
     # One that is neither the newest, nor the champion, nor awaits an eval.
     realm.until(lambda: any(not row["verdict"]["protected"] for row in _kept(realm)), 400, "a checkpoint that may go")
-    _paused(realm)
+    paused(realm)
     try:
         free = next(row for row in _kept(realm) if not row["verdict"]["protected"])
         name, step = free["name"], f"{free['step']:,}"
@@ -258,7 +200,7 @@ def test_pin_promote_delete_and_undo_from_the_vault(realm: Running, watched: Wat
         page.get_by_role("button", name="Let the metric choose again").click()
         realm.until(lambda: not _by_hand(realm), 20, "given back")
     finally:
-        _control(realm, "resume")
+        give_order(realm, "resume")
     assert watched.errors == []
 
 

@@ -33,7 +33,7 @@ export function appended(points: readonly LossPoint[], step: number, loss: numbe
   return [...points, { x: step, last: loss }];
 }
 
-/** Whether the newest point lies at least one pixel right of the last drawn one. */
+/** Whether the newest point lies at least 1/width of the whole range right of the last drawn one. */
 export function worthDrawing(points: readonly LossPoint[], drawnTo: number, width: number): boolean {
   const [first, last] = [points[0], points.at(-1)];
   if (!first || !last) return false;

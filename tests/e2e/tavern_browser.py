@@ -1,0 +1,66 @@
+"""A real browser at a running realm: what the tests of the pages share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.e2e.conftest import Running
+
+PATHS = (
+    "/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/achievements", "/help", "/credits",
+)  # fmt: skip
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start the system's Chromium and end it."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    assert found, "no Chromium: scripts/test.sh installs it"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Watched:
+    """A page whose console errors and foreign requests are collected."""
+
+    def __init__(self, page: Page, realm: Running) -> None:
+        self.page, self.errors, self.foreign = page, [], []  # type: ignore[var-annotated]
+        home = urlsplit(realm.url()).netloc
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+        def request(sent: Request) -> None:
+            if not sent.url.startswith(("data:", "blob:")) and urlsplit(sent.url).netloc != home:
+                self.foreign.append(sent.url)
+
+        page.on("request", request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+
+def give_order(realm: Running, action: str) -> None:
+    """Give the arena an order, as the page does."""
+    httpx.post(f"{realm.url()}/api/training/control", json={"action": action}).raise_for_status()
+
+
+def paused(realm: Running) -> dict[str, Any]:
+    """Hold the battle, so that page and snapshot can be compared while nothing moves."""
+    realm.until(lambda: realm.snapshot()["checkpoints"]["count"], 300, "a checkpoint")
+    give_order(realm, "pause")
+    realm.until(lambda: realm.snapshot()["battle"]["state"] == "paused", 30, "paused")
+    return realm.snapshot()
