@@ -65,7 +65,7 @@ DIALOGS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "delete": ("/vault", lambda page: page.locator("button[aria-label^='Delete step']:enabled").first.click()),
     "level": ("/guild", lambda page: _first(page, "Level 1:").click()),
     "difference": ("/settings", lambda page: _change_a_setting(page)),
-    "unlock": ("/settings", lambda page: page.locator("[data-setting='max_length']").get_by_role("button", name="Unlock").click()),
+    "unlock": ("/settings", lambda page: _first(page, "Unlock").click()),
 }
 
 
