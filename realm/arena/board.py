@@ -365,7 +365,7 @@ def read_rows(paths: Paths, quest: Quest, limit: int | None = None) -> Iterator[
     """
     _refuse_gone(paths, quest)
     number = 0
-    with _open_plain(quest_path(paths, quest)) as handle:
+    with open_plain(quest_path(paths, quest)) as handle:
         while line := handle.readline(validation.MAX_LINE + 1):
             if not line.strip():
                 continue
@@ -377,7 +377,8 @@ def read_rows(paths: Paths, quest: Quest, limit: int | None = None) -> Iterator[
             yield validation.parse_row(line, number)
 
 
-def _open_plain(path: Path) -> IO[bytes]:
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a plain file for reading; raises Missing when it cannot be opened, RowError for a link or a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

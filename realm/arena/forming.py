@@ -25,17 +25,6 @@ from realm.core.paths import Paths
 from realm.core.seeds import derive_seed
 
 
-def keep_report(path: Path, report: MaskingReport, profile: str) -> None:
-    """Store what the masking validators found, and the profile they saw, in the sidecar beside the quest's file."""
-    beside = sidecar_of(path)
-    if not beside.is_file():
-        return
-    meta = json.loads(beside.read_text(encoding="utf-8"))
-    found = {"masking": report.as_json(), "profile": profile}
-    if {name: meta.get(name) for name in found} != found:
-        durable.write_json(beside, {**meta, **found})
-
-
 @dataclass(frozen=True)
 class Formed:
     """A quest ready to train: encoded rows and, for every optimiser step, the positions of its rows."""
@@ -60,6 +49,24 @@ class Cut:
 
 def cut_of(config: Config) -> Cut:
     return Cut(config.training.rows_per_step, config.seed, config.profile)
+
+
+def keep_report(path: Path, report: MaskingReport, cut: Cut) -> None:
+    """Store what the masking validators found, and the cut they saw, in the sidecar beside the quest's file."""
+    beside = sidecar_of(path)
+    if not beside.is_file():
+        return
+    meta = json.loads(beside.read_text(encoding="utf-8"))
+    found = {"masking": report.as_json(), "cut": vars(cut)}
+    if {name: meta.get(name) for name in found} != found:
+        durable.write_json(beside, {**meta, **found})
+
+
+def recorded_cut(path: Path) -> Cut | None:
+    """Return the cut that the sidecar of a quest's file names, None when it was not begun yet."""
+    beside = sidecar_of(path)
+    found = json.loads(beside.read_text(encoding="utf-8")).get("cut") if beside.is_file() else None
+    return Cut(**found) if found else None
 
 
 def order_of(lengths: Sequence[int], quest: Quest, cut: Cut) -> list[list[int]]:
@@ -89,7 +96,7 @@ def form(paths: Paths, quest: Quest, template: ChatTemplate, hero: Hero, config:
     formed = encode_quest(paths, quest, template, hero, config.max_length, cut)
     refuse_too_long(formed, config.max_length, quest.name)
     report = check_masks(formed.rows, template, abort_below=config.masking_floor)
-    keep_report(path, report, cut.profile)
+    keep_report(path, report, cut)
     refuse_bad_masks(report, quest.name)
     return Formed(formed.rows, order_of([len(row) for row in formed.rows], quest, cut))
 

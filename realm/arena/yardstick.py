@@ -11,7 +11,7 @@ from typing import cast
 from realm.arena.validation import QUICK, Measure, Policy
 from realm.arena.validation_recent import recent_rows
 from realm.arena.validation_specs import list_specs
-from realm.armory.heroes import active_config, active_hero, load_template, load_tokenizer, read_hero
+from realm.armory.heroes import Hero, active_config, active_hero, load_template, load_tokenizer, read_hero
 from realm.armory.profiles import get_profile, longest_dress, with_system
 from realm.armory.template import ChatTemplate, Message
 from realm.core.paths import Paths
@@ -36,6 +36,11 @@ def _template(folder: Path, _modified_ns: int) -> tuple[ChatTemplate, int]:
     hero = read_hero(folder)
     vocabulary = load_tokenizer(hero).get_vocab()
     return load_template(hero), max(len(token.encode()) for token in vocabulary)
+
+
+def hero_template(hero: Hero) -> ChatTemplate:
+    """Return the template of a hero, kept between calls while its tokenizer stays the same file."""
+    return _template(hero.folder, (hero.folder / "tokenizer.json").stat().st_mtime_ns)[0]
 
 
 def yardstick_of(paths: Paths) -> Yardstick:

@@ -18,7 +18,7 @@ PLACES = {
     "status": ("realm.cli.status", "the hero, the battle, skills, board, checkpoints and services"),
     "hero": ("realm.cli.hero", "create, list and show heroes"),
     "arena": ("realm.cli.arena", "train, pause, resume, skip, stop, inspect"),
-    "quests": ("realm.cli.quests", "the quest board: list, add, set-priority, retry, delete"),
+    "quests": ("realm.cli.quests", "the quest board: list, show, receipt, add, set-priority, retry, delete"),
     "skills": ("realm.cli.skills", "list skills, serve a skill, sample it, preview the curriculum"),
     "sparring": ("realm.cli.sparring", "train on the hero's own mistakes: run a session, check files"),
     "evals": ("realm.cli.evals", "results of evals: list, run, compare two checkpoints, export"),

@@ -8,6 +8,7 @@ import time
 
 import click
 
+from realm.cli.arena_looks import LOOKS
 from realm.core.paths import open_home
 
 
@@ -87,6 +88,9 @@ def _order(action: str) -> click.Command:
 
     return order
 
+
+for _look in LOOKS:
+    command.add_command(_look)
 
 for _action in ("pause", "resume", "skip", "stop", "stop_after_quest"):
     command.add_command(_order(_action))

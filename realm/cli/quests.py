@@ -11,7 +11,7 @@ import click
 from realm.core.paths import PRIORITIES, open_home
 
 
-@click.group(help="The quest board: list, add, set-priority, retry, delete.")
+@click.group(help="The quest board: list, show, add, set-priority, retry, delete.")
 def command() -> None: ...
 
 
@@ -44,6 +44,21 @@ def status() -> None:
     with closing(read_facts(open_home())) as facts:
         for name, number in counts(facts).items():
             click.echo(f"{name:12} {number}")
+
+
+@command.command()
+@click.argument("quest_id")
+@click.option("--json", "as_json", is_flag=True)
+def show(quest_id: str, as_json: bool) -> None:
+    """Show a quest with what the five masking validators found in it."""
+    from realm.arena.quest import get_quest
+    from realm.arena.quest_view import quest_details, quest_text
+    from realm.core.store import read_facts
+
+    paths = open_home()
+    with closing(read_facts(paths)) as facts:
+        found = quest_details(paths, get_quest(facts, quest_id))
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1) if as_json else quest_text(found))
 
 
 @command.command()

@@ -105,7 +105,7 @@ def test_a_quest_is_dressed_in_the_profile_it_began_with(home: Paths, claimed: Q
     text = template.decode(formed.rows[3].ids)
     assert "<|im_start|>system\nWrite every operation in the form (op arg1 arg2)" in text
     assert "<<ANS_START>> add = " in text
-    assert json.loads(sidecar_of(quest_path(home, claimed)).read_text())["profile"] == "regime3"
+    assert json.loads(sidecar_of(quest_path(home, claimed)).read_text())["cut"] == vars(cut)
     halves = form(home, claimed, template, hero, config, replace(cut, profile="emoji_think"))
     assert sum(len(a) != len(b) for a, b in zip(plain.rows, halves.rows, strict=True)) == 15
     with pytest.raises(RealmError, match="emoji_think"):

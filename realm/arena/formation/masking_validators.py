@@ -146,7 +146,10 @@ def label_distribution(rows: Sequence[EncodedRow], template: ChatTemplate) -> Ch
     token, times = counts.most_common(1)[0] if counts else (template.end_id, 0)
     share = times / total if total else 0.0
     found = f"{len(counts)} different tokens, the most frequent {template.decode([token])!r} {share:.0%}"
-    return Check("LabelDistribution", total < ENOUGH_TOKENS or share <= ONE_TOKEN_SHARE, False, found, limit)
+    if total < ENOUGH_TOKENS or share <= ONE_TOKEN_SHARE:
+        return Check("LabelDistribution", True, False, found, limit)
+    most = max(rows, key=lambda row: sum(t for i, t in zip(row.ids, row.trained, strict=True) if i == token))
+    return Check("LabelDistribution", False, False, found, limit, most.index)
 
 
 STRUCTURE = (response_template_count, trained_token_content, packed_sequence, label_distribution)
