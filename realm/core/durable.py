@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import re
@@ -269,6 +270,22 @@ class Slot:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def write_at(path: Path, offset: int, block: bytes) -> None:
+    """Write a block at `offset` of an existing file and end the file there; whoever needs it durable calls `fsync_file`."""
+    with disk_errors(path), path.open("r+b") as handle:
+        handle.truncate(offset)
+        handle.seek(offset)
+        handle.write(block)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file for a short piece of work, against other processes and threads; the kernel frees it at death."""
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from realm.core import changes
+
 _FACTS_1 = (
     """CREATE TABLE events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -153,10 +155,14 @@ def _facts_battles(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _facts_changes(connection: sqlite3.Connection) -> None:
+    changes.make_table(connection)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
 
 
-FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles)
+FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles, _facts_changes)
 TELEMETRY = (_telemetry_1,)

@@ -121,6 +121,10 @@ class Paths:
         return self.store / "telemetry.db"
 
     @property
+    def journal(self) -> Path:
+        return self.home / "journal"
+
+    @property
     def trash(self) -> Path:
         return self.home / "trash"
 

@@ -7,21 +7,32 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from realm.core import durable
-from realm.core.errors import Conflict, Corrupt, NoSpace, Unavailable
+from realm.core import changes, durable
+from realm.core.errors import Conflict, Corrupt, NoSpace, RealmError, Unavailable
+from realm.core.journal import Journal
+from realm.core.logs import get_logger
 from realm.core.migrations import FACTS, TELEMETRY
 from realm.core.paths import Paths
 
+log = get_logger("store")
 Migration = Callable[[sqlite3.Connection], None]
 BUSY_MS = 5000
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False)
+class Followed(sqlite3.Connection):
+    """A connection to the facts database; what it commits is appended to the journal."""
+
+    journal: Journal | None = None
+
+
+def _connect(path: Path) -> Followed:
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=BUSY_MS / 1000, check_same_thread=False, factory=Followed
+    )
     connection.row_factory = sqlite3.Row
     return connection
 
@@ -35,6 +46,7 @@ def _prepare(connection: sqlite3.Connection, synchronous: str) -> None:
         "trusted_schema=OFF",
         "cell_size_check=ON",
         f"journal_size_limit={64 * 1024 * 1024}",
+        "recursive_triggers=ON",  # a row that REPLACE pushes out is noted as gone
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -56,6 +68,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             raise
     except sqlite3.OperationalError as error:
         raise _told(error) from error
+    if isinstance(connection, Followed) and connection.journal is not None:
+        _follow(connection, connection.journal)
+
+
+def _follow(connection: sqlite3.Connection, journal: Journal) -> None:
+    """Append what is committed to the journal; a failure is logged, for the next commit or start appends it then."""
+    try:
+        journal.follow(connection)
+    except (OSError, RealmError, sqlite3.Error) as error:
+        log.error("the journal could not be brought up to date: %s", error)
 
 
 def _told(error: sqlite3.OperationalError) -> Exception:
@@ -113,15 +135,23 @@ def _apply(connection: sqlite3.Connection, number: int, step: Migration) -> None
         if _version(connection) != number:
             return
         step(connection)
+        changes.install(connection)
         connection.execute(f"PRAGMA user_version={number + 1}")
 
 
-def _open(path: Path, synchronous: str, steps: Sequence[Migration]) -> sqlite3.Connection:
+def _open(path: Path, synchronous: str, steps: Sequence[Migration], journal: Journal | None = None) -> Followed:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Asked before the file is looked at: a journal exists only where a database did.
+    told = journal is not None and journal.exists()
+    if told and not path.exists():
+        raise _lost(path, "is gone")
     connection = _connect(path)
     try:
         # Looked at before anything is set: a newer version's file is not touched.
-        _refuse_newer(path, _version(connection), steps)
+        found = _version(connection)
+        _refuse_newer(path, found, steps)
+        if told and found == 0:
+            raise _lost(path, "is empty")
         _prepare(connection, synchronous)
         migrate(connection, path, steps)
     except sqlite3.OperationalError as error:
@@ -133,12 +163,30 @@ def _open(path: Path, synchronous: str, steps: Sequence[Migration]) -> sqlite3.C
     except BaseException:
         connection.close()
         raise
+    connection.journal = journal
+    if journal is not None:
+        _follow(connection, journal)
     return connection
 
 
+def _lost(path: Path, how: str) -> Corrupt:
+    return Corrupt(f"{path.name} {how}, but journal/ tells what was in it", hint="run `realm doctor --rebuild`")
+
+
 def open_facts(paths: Paths) -> sqlite3.Connection:
-    """Open (and migrate) the facts database for writing; raises Conflict when newer, Corrupt when damaged."""
-    return _open(paths.facts_db, "FULL", FACTS)
+    """Open (and migrate) the facts database for writing; raises Conflict when newer, Corrupt when damaged or lost."""
+    return _open(paths.facts_db, "FULL", FACTS, Journal(paths.journal))
+
+
+def open_facts_file(path: Path) -> sqlite3.Connection:
+    """Open a facts database under another name, without a journal: one that is being made, or a copy."""
+    return _open(path, "FULL", FACTS)
+
+
+def settle_journal(paths: Paths) -> None:
+    """Flush the journal and let the database forget what it holds; to be called now and then, off the training path."""
+    with closing(open_facts(paths)) as facts:
+        Journal(paths.journal).settle(facts)
 
 
 def open_telemetry(paths: Paths) -> sqlite3.Connection:
