@@ -108,7 +108,7 @@ def take_lease(facts: sqlite3.Connection, clock: Clock) -> int:
 
 def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> Arena:
     """Load the hero from the newest whole checkpoint, or from its base, with everything a battle needs."""
-    facts, telemetry = open_facts(paths), open_telemetry(paths)
+    facts, telemetry = open_facts(paths), open_telemetry(paths, check=True)
     progress = Progress(paths, facts, telemetry, clock)
     progress.state("starting", "loading the hero")
     hero, config = active_hero(paths), active_config(paths).config

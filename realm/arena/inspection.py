@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,23 @@ def check_evals(paths: Paths, connection: sqlite3.Connection) -> list[Finding]:
 
 
 def rebuild_board(paths: Paths, connection: sqlite3.Connection) -> int:
-    """Fill an empty quests table from the board's folders and the sidecars beside the files; returns how many."""
+    """Add the quests of the board's folders, by the sidecars beside the files, that the table lacks; returns how many there are.
+
+    A row that says that its file lies elsewhere gives way to the folder; attempts and arrival are kept from it.
+    """
     consumed = _consumed(paths)
     number = 0
     for folder in BOARD_FOLDERS:
         for path in sorted(paths.queue(folder).glob("*.jsonl")):
             quest_id = id_of_file(path.name)
             if quest_id is not None:
+                row = connection.execute("SELECT * FROM quests WHERE id = ?", (quest_id,)).fetchone()
+                if row is not None and not os.path.lexists(quest_path(paths, from_row(row))):
+                    connection.execute("DELETE FROM quests WHERE id = ?", (quest_id,))
                 _insert(connection, quest_id, folder, path, consumed.get(quest_id))
+                if row is not None:
+                    kept = (row["attempts"], row["arrival"], quest_id)
+                    connection.execute("UPDATE quests SET attempts = ?, arrival = ? WHERE id = ?", kept)
                 number += 1
     return number
 

@@ -33,7 +33,8 @@ def sweep_leftovers(paths: Paths) -> list[str]:
     """Remove what dead processes left half-made anywhere in the home."""
     folders = [paths.queue(name) for name in BOARD_FOLDERS]
     folders += [paths.home, paths.home / "queue", paths.trash, paths.models, paths.current_model, paths.evals, paths.status]
-    folders += [paths.current_model / ledger.DROPPED, paths.control, paths.run, paths.store, paths.user_config]
+    folders += [paths.current_model / ledger.DROPPED, paths.control, paths.run, paths.store, paths.journal,
+                paths.user_config]
     folders += [folder for folder in paths.evals.iterdir() if folder.is_dir()] if paths.evals.is_dir() else []
     removed = [name for folder in folders for name in durable.sweep_leftovers(folder)]
     for name in removed:

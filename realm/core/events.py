@@ -64,6 +64,7 @@ EVENT_KINDS: dict[str, str] = {
     "service.fallen": "a service keeps dying; the weaver gave up until asked",
     "settings.changed": "config.json or the schedule changed",
     "patrol.failed": "a health check failed",
+    "store.set_aside": "the telemetry database was damaged: it was set aside and begins anew",
     "achievement.unlocked": "an achievement was earned; data has the evidence",
 }
 

@@ -41,6 +41,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._seen: tuple[tuple[int, int, int], Tail] | None = None
+        self._tables: dict[str, tuple[str, ...]] | None = None  # asked once: a schema changes only when a database is opened
 
     def exists(self) -> bool:
         """Say whether anything was ever written."""
@@ -73,7 +74,7 @@ class Journal:
     def _append(self, connection: sqlite3.Connection, tail: Tail) -> int:
         if changes.newest(connection) == tail.place:
             return 0
-        keys = changes.followed(connection)
+        keys = self._tables = self._tables or changes.followed(connection)
         found = changes.after(connection, tail.place, keys)
         if not found:
             return 0

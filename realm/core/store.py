@@ -11,7 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from realm.core import changes, durable
+from realm.core import changes, durable, events
+from realm.core.clock import SYSTEM
 from realm.core.errors import Conflict, Corrupt, NoSpace, RealmError, Unavailable
 from realm.core.journal import Journal
 from realm.core.logs import get_logger
@@ -189,9 +190,45 @@ def settle_journal(paths: Paths) -> None:
         Journal(paths.journal).settle(facts)
 
 
-def open_telemetry(paths: Paths) -> sqlite3.Connection:
-    """Open (and migrate) the telemetry database for writing."""
-    return _open(paths.telemetry_db, "NORMAL", TELEMETRY)
+def open_telemetry(paths: Paths, *, check: bool = False) -> sqlite3.Connection:
+    """Open (and migrate) the telemetry database for writing; with `check` every page of it is looked at first.
+
+    A damaged one is set aside and made anew, which an event tells: the loss curve is no reason not to train.
+    """
+    try:
+        return _whole_telemetry(paths, check)
+    except Corrupt:
+        with durable.locked(paths.store / ".telemetry.lock"):
+            return _telemetry_anew(paths, check)
+
+
+def _whole_telemetry(paths: Paths, check: bool) -> sqlite3.Connection:
+    connection = _open(paths.telemetry_db, "NORMAL", TELEMETRY)
+    if check:
+        try:
+            found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
+        except sqlite3.DatabaseError as error:
+            found = [str(error)]
+        if found != ["ok"]:
+            connection.close()
+            raise Corrupt(f"{paths.telemetry_db.name} is damaged: {'; '.join(found)}")
+    return connection
+
+
+def _telemetry_anew(paths: Paths, check: bool) -> sqlite3.Connection:
+    try:
+        return _whole_telemetry(paths, check)  # another process was faster
+    except Corrupt as damage:
+        name = f"telemetry.damaged-{SYSTEM.now():%Y%m%d-%H%M%S}.db"
+        for end in ("", "-wal", "-shm"):
+            file = paths.telemetry_db.with_name(paths.telemetry_db.name + end)
+            if file.exists():
+                durable.move(file, paths.store / (name + end))
+        log.error("%s; it lies in store/%s now, the loss curve begins anew", damage.message, name)
+        anew = _whole_telemetry(paths, check)
+        with closing(open_facts(paths)) as facts, transaction(facts):
+            events.append(facts, "store.set_aside", subject=name, data={"name": name, "reason": damage.message})
+        return anew
 
 
 def _read(path: Path, opener: Callable[[Paths], sqlite3.Connection], paths: Paths, newest: int) -> sqlite3.Connection:

@@ -1,21 +1,16 @@
-"""Which checks the sentinels walk, gathered from the places, and the rebuilding of the store from sidecars and folders."""
+"""Which checks the sentinels walk, gathered from the places."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from realm.armory.heroes import active_config
-from realm.core.clock import SYSTEM
-from realm.core.daemon import lock_holder
-from realm.core.errors import Conflict
 from realm.core.findings import Check, Finding
 from realm.core.hosts import Hosts
 from realm.core.paths import Paths
-from realm.core.store import open_facts, open_telemetry, read_facts, read_telemetry
-from realm.gate.salvage import salvage
+from realm.core.store import read_facts, read_telemetry
 
 
 def _with_facts(paths: Paths, check: Callable[[Paths, sqlite3.Connection], Sequence[Finding]]) -> Check:
@@ -64,38 +59,3 @@ def all_checks(paths: Paths) -> dict[str, Check]:
         "board": _with_facts(paths, check_board),
         "evals": _with_facts(paths, check_evals),
     }
-
-
-def rebuild(paths: Paths) -> dict[str, int]:
-    """Set the databases aside and make them anew from folders and sidecars; returns how many rows of each kind.
-
-    What no folder holds (events, crowns, pins, ...) is taken over from the old store as far as that can be read.
-    Raises Conflict while an arena or a weaver runs on this home.
-    """
-    from realm.arena.inspection import rebuild_board
-    from realm.guild.rebuild import rebuild_learning
-    from realm.vault.inspection import rebuild_ledger
-
-    for name in ("weaver", "arena", "evaluator", "dataflow"):
-        if holder := lock_holder(paths, name):
-            raise Conflict(f"{name} runs on this home (process {holder})", hint="stop it first: realm down")
-    aside = _set_aside(paths)
-    open_telemetry(paths).close()
-    with closing(open_facts(paths)) as facts:
-        made = {
-            "checkpoints": rebuild_ledger(paths, facts),
-            "quests": rebuild_board(paths, facts),
-            **rebuild_learning(paths, facts),
-        }
-        return {**made, **salvage(facts, aside / paths.facts_db.name)}
-
-
-def _set_aside(paths: Paths) -> Path:
-    aside = paths.store / f"before-rebuild-{SYSTEM.now():%Y%m%d-%H%M%S}"
-    aside.mkdir()
-    for database in (paths.facts_db, paths.telemetry_db):
-        for end in ("", "-wal", "-shm"):
-            file = database.with_name(database.name + end)
-            if file.exists():
-                file.rename(aside / file.name)
-    return aside

@@ -42,12 +42,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def rebuild_learning(paths: Paths, connection: sqlite3.Connection) -> dict[str, int]:
-    """Fill empty evals and masteries tables from files; returns how many of each."""
+    """Add the evals and masteries that files tell and the tables lack; returns how many files of each there are."""
     reports = [(path, _read(path)) for path in sorted(paths.evals.glob("checkpoint-*/*.json"))]
     reports = [(path, report) for path, report in reports if report.get("schema") == SCHEMA]
     reports.sort(key=lambda pair: (pair[1]["created"], pair[1]["eval_id"]))
     with transaction(connection):
-        for number, (path, report) in enumerate(reports, 1):
+        known = {row["id"] for row in connection.execute("SELECT id FROM evals WHERE state = 'done'")}
+        [last] = connection.execute("SELECT coalesce(max(finished), 0) FROM evals").fetchone()
+        fresh = [(path, report) for path, report in reports if report["eval_id"] not in known]
+        for number, (path, report) in enumerate(fresh, last + 1):
+            # One that the table has as not finished yet: its report came first.
+            connection.execute("DELETE FROM evals WHERE id = ?", (report["eval_id"],))
             _insert_eval(connection, number, path.relative_to(paths.home).as_posix(), report)
         records = [_read(path) for path in sorted((paths.evals / MASTERIES).glob("*.json"))]
         for record in sorted(records, key=lambda r: (r["skill"], r["level"])):

@@ -11,6 +11,7 @@ from realm.core.errors import Corrupt
 from realm.core.findings import Finding
 from realm.core.ids import sha256_file
 from realm.core.paths import Paths
+from realm.core.store import transaction
 from realm.vault import ledger
 
 CHECK = "ledger"
@@ -72,8 +73,36 @@ def check_heroes(paths: Paths) -> list[Finding]:
     return found
 
 
+def mend_ledger(paths: Paths, connection: sqlite3.Connection) -> list[str]:
+    """Index anew the folders whose row tells something else than their sidecar and manifest; returns what, in words.
+
+    A pin stays. A folder that is not whole is left to the start of the arena, which sets it aside.
+    """
+    mended = []
+    rows = connection.execute("SELECT name, pinned, manifest_sha256, record FROM checkpoints WHERE state = 'present'")
+    known = {row["name"]: row for row in rows.fetchall()}
+    for folder in ledger.folders(paths):
+        row = known.get(folder.name)
+        if row is None:
+            continue
+        try:
+            manifest.check_sizes(folder)
+            record = ledger.read_record(folder / ledger.SIDECAR)
+        except Corrupt as damage:
+            mended.append(f"{folder.name}: {damage.message}")
+            continue
+        same = ledger.Record.model_validate_json(row["record"]) == record
+        if same and row["manifest_sha256"] == sha256_file(folder / manifest.NAME):
+            continue
+        with transaction(connection):
+            ledger.index(connection, record, folder)
+            connection.execute("UPDATE checkpoints SET pinned = ? WHERE name = ?", (row["pinned"], folder.name))
+        mended.append(f"{folder.name}: its row told something else than its folder")
+    return mended
+
+
 def rebuild_ledger(paths: Paths, connection: sqlite3.Connection) -> int:
-    """Fill an empty index from the sidecars of present and dropped checkpoints; returns how many."""
+    """Add the sidecars of present and dropped checkpoints that the index lacks; returns how many there are."""
     names = ledger.adopt(paths, connection)
     dropped = [r for r in ledger.dropped_records(paths) if r.canonical_name not in names]
     for record in dropped:

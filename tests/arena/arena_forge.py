@@ -61,7 +61,9 @@ def lay(mine: Mine) -> None:
 
     durable._libc = Libc()  # type: ignore[assignment]
 
-    class Connection(sqlite3.Connection):
+    durable.write_at = mine.before(durable.write_at)
+
+    class Connection(store.Followed):
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
             if sql != "COMMIT":
                 return super().execute(sql, *args)
@@ -70,8 +72,7 @@ def lay(mine: Mine) -> None:
             mine.tick()
             return found
 
-    connect = sqlite3.connect
-    store.sqlite3.connect = lambda *args, **more: connect(*args, factory=Connection, **more)  # type: ignore[misc,assignment]
+    store.Followed = Connection  # type: ignore[misc]
 
 
 def poison(tokens: int) -> None:

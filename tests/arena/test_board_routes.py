@@ -24,7 +24,7 @@ from realm.core.store import open_facts
 from realm.core.web import make_app
 
 HOST = "127.0.0.1:21888"
-EVENT_LINES = ('INSERT INTO "events"', 'INSERT INTO "sqlite_sequence"')
+EVENT_LINES = ('INSERT INTO "events"', 'INSERT INTO "changes"', 'INSERT INTO "sqlite_sequence"')
 NDJSON = {"content-type": "application/x-ndjson"}
 
 
@@ -64,7 +64,7 @@ def web(home: Paths) -> Web:
 def snapshot(paths: Paths) -> dict[str, str]:
     """Everything that counts as state: file names and bytes, and the rows of the store."""
     found = {str(p.relative_to(paths.home)): hashlib.sha256(p.read_bytes()).hexdigest()
-             for p in paths.home.rglob("*") if p.is_file() and "store" not in p.parts}  # fmt: skip
+             for p in paths.home.rglob("*") if p.is_file() and not {"store", "journal"} & set(p.parts)}  # fmt: skip
     with closing(open_facts(paths)) as facts:
         return {**found, "dump": "\n".join(facts.iterdump())}
 

@@ -419,7 +419,8 @@ def test_a_skip_survives_a_crash_right_after_its_checkpoint(home: Paths, monkeyp
 def test_reconcile_of_an_untouched_home_changes_nothing(field: Paths) -> None:
     def state() -> Any:
         with closing(sqlite3.connect(field.facts_db)) as facts:
-            return list(facts.iterdump()), sorted(str(p) for p in field.home.rglob("*") if "realm.db" not in p.name)
+            told = [line for line in facts.iterdump() if '"changes"' not in line and "sqlite_sequence" not in line]
+            return told, sorted(str(p) for p in field.home.rglob("*") if "realm.db" not in p.name)
 
     run(field)
     before = state()
