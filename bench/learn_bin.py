@@ -1,11 +1,14 @@
-"""How long a hero made from nothing trains until it masters BIN levels: training seconds, steps, held-out accuracy.
+"""How long a hero made from nothing trains until it masters BIN levels, and what it still knows then.
 
-    .venv/bin/python bench/learn_bin.py [--quick] [--json FILE] [--seed N] [--seeds K] [--threads 1] [--levels 3]
+    .venv/bin/python bench/learn_bin.py [--quick] [--json FILE] [--seeds K] [--levels 6] [--compare]
 
-Training rows come from the train partition in the preset's level mix and answer styles, tests from the eval partition:
-greedy answers under the served weights, judged by the skill's scorer. A level is mastered after three tests in a row on
-different weights with at least 16 of 20 fresh items. Seconds are CPU time of the optimiser steps alone, without
-generation of data and tests; wall clock is given beside it.
+Quests, level mix, tokenizer and gate are the product's own: `level_mix`, the preset, five static and fifteen fresh problems
+for each eval, three evals in the window, the probes of mastered levels. Answers are greedy and checked token by token
+against the golden one under the served weights, which for answers with one right text is what generation gives; `--generate`
+generates them instead. Steps and tokens do not depend on the machine. `cpu_s` is CPU time of the optimiser steps alone.
+
+`--compare` trains each seed twice with the same number of tokens, on the ladder (the mix moves up with the hero) and
+uniformly (every level of the ladder alike, from the first step), and reports both whatever comes out.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -29,48 +32,56 @@ import torch  # noqa: E402
 
 from realm.arena.formation.batching import plan_batches  # noqa: E402
 from realm.arena.formation.rows import EncodedRow, form_quest  # noqa: E402
+from realm.arena.formation.tensors import pad_rows  # noqa: E402
 from realm.arena.stepper import Stepper, fix_numerics  # noqa: E402
 from realm.armory.hero_loading import LoadedHero, load_hero  # noqa: E402
 from realm.armory.hero_presets import HeroPreset, get_preset  # noqa: E402
-from realm.armory.template import ChatTemplate  # noqa: E402
 from realm.armory.tiny_hero import make_tiny_hero  # noqa: E402
 from realm.core.seeds import derive_seed  # noqa: E402
+from realm.gate.founding import call_names, skill_texts  # noqa: E402
+from realm.guild.gate import EvalCount, GateExtras, GateRules, ProbeCount, Standing, gate_rules, judge  # noqa: E402
+from realm.guild.gate import probe_plan as levels_to_probe  # noqa: E402
+from realm.guild.level_mix import level_mix, rows_by_level  # noqa: E402
+from realm.guild.skills.bin.levels import LAST  # noqa: E402
 from realm.guild.skills.bin.skill import SKILL  # noqa: E402
+from realm.guild.skills.loader import get_skill  # noqa: E402
 from realm.guild.skills.types import Item  # noqa: E402
 from realm.oracle.generate import PlainDecoder, generate  # noqa: E402
 
-QUEST_ROWS = 1600
-TEST_EVERY_ROWS = 800  # a checkpoint and its test
-GATE_ITEMS, GATE_PASS, GATE_STREAK = 20, 16, 3
-HELD_OUT = 100
-MARKS = (0.8, 0.9, 0.95)
-GOALS = {1: 40.0, 3: 240.0}  # seconds of training on one thread until the level is mastered
-TOKENIZER_LEVELS = range(1, 13)
+HELD_OUT, RETAINED, RETENTION_AFTER = 100, 200, 3
+GOALS = {1: 60.0, 3: 300.0, 6: 480.0}  # seconds with everything running on two cores
+LENGTH = 512
 
 
 @dataclass
 class Course:
-    """State of one run: the level in training, the streak of passed tests and when each mark was reached."""
+    """One run: the ladder or uniform, how far it is, and what was seen on the way."""
 
+    hero: LoadedHero
+    stepper: Stepper
+    preset: HeroPreset
+    rules: GateRules
     seed: int
-    level: int = 1
-    streak: int = 0
+    levels: int
+    uniform: bool = False
+    by_generation: bool = False
     steps: int = 0
-    wall: float = 0.0
-    cpu: float = 0.0
     tokens: int = 0
-    tests: int = 0
-    reached: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def mark(self, name: str) -> None:
-        """Remember the first time `name` was reached."""
-        self.reached.setdefault(name, {"steps": self.steps, "wall_s": round(self.wall, 1), "cpu_s": round(self.cpu, 1)})
+    cpu: float = 0.0
+    wall: float = 0.0
+    mastered: int = 0
+    mastery_step: int = -1
+    evals: list[EvalCount] = field(default_factory=list)
+    probes: dict[str, dict[int, ProbeCount]] = field(default_factory=dict)
+    reached: dict[int, dict[str, float]] = field(default_factory=dict)
+    retention: dict[int, float] = field(default_factory=dict)
+    held_out: dict[int, float] = field(default_factory=dict)
 
 
 def draw(preset: HeroPreset, level: int, count: int, split: str, *address: str | int) -> list[Item]:
     """Draw items of a level in the preset's answer styles."""
     seed = derive_seed("learn_bin", level, split, *address) % 2**63
-    return SKILL.generate(level, count, seed, split, dict(preset.styles))  # type: ignore[arg-type]
+    return SKILL.generate(level, count, seed, split, {str(k): v for k, v in preset.styles.items()})  # type: ignore[arg-type]
 
 
 def messages(items: Sequence[Item]) -> list[Any]:
@@ -81,82 +92,130 @@ def messages(items: Sequence[Item]) -> list[Any]:
     ]
 
 
-def sample_texts(preset: HeroPreset, seed: int) -> list[str]:
-    """Texts that the tokenizer is trained on: prompts and answers of many levels."""
-    items = [item for level in TOKENIZER_LEVELS for item in draw(preset, level, 150, "train", "tokenizer", seed)]
-    return [text for item in items for text in (item.user_prompt, item.assistant_response)]
+def new_course(preset: HeroPreset, seed: int, asked: argparse.Namespace, *, uniform: bool = False) -> Course:
+    """Make a hero from nothing, as `realm hero create` does."""
+    texts = list(skill_texts(preset, seed))
+    with tempfile.TemporaryDirectory() as folder:
+        hero = load_hero(make_tiny_hero(preset, texts, seed, Path(folder) / "hero", call_names()))
+    stepper = Stepper(hero.model, preset.training, hero.template.pad_id)
+    rules = gate_rules(get_skill("bin").eval, GateExtras())
+    return Course(hero, stepper, preset, rules, seed, asked.levels, uniform, asked.generate)
 
 
-def level_counts(preset: HeroPreset, level: int, rows: int) -> dict[int, int]:
-    """Deal a quest's rows to levels by the preset's mix; at level 1 the lower share goes to the level itself."""
-    mix, lower = preset.level_mix, list(range(1, level))
-    counts = {level: round(rows * (mix.frontier + (0 if lower else mix.lower)))}
-    for other in lower:
-        counts[other] = round(rows * mix.lower / len(lower))
-    for other in (level + 1, level + 2):
-        counts[other] = round(rows * mix.ahead / 2)
-    return counts
-
-
-def quest(preset: HeroPreset, template: ChatTemplate, course: Course, number: int) -> list[EncodedRow]:
-    """Generate and encode one quest."""
+def quest(course: Course, number: int, rows: int) -> list[EncodedRow]:
+    """Generate and encode one quest of the level in training, or of all levels alike."""
+    if course.uniform:
+        mix = dict.fromkeys(range(1, course.levels + 1), 1 / course.levels)
+    else:
+        mix = level_mix(course.preset.level_mix.model_dump(), course.mastered + 1, LAST, {})
     items: list[Item] = []
-    for level, count in level_counts(preset, course.level, QUEST_ROWS).items():
-        items += draw(preset, level, count, "train", course.seed, number)
-    return form_quest(messages(items), template, preset.training.max_length).rows
+    for level, count in rows_by_level(mix, rows).items():
+        items += draw(course.preset, level, count, "train", course.seed, number)
+    return form_quest(messages(items), course.hero.template, LENGTH).rows
 
 
-def right(stepper: Stepper, hero: LoadedHero, items: Sequence[Item]) -> int:
-    """Count items answered right by greedy generation with the served weights, judged by the skill's scorer."""
-    weights = dict(stepper.state_tensors()[0])
-    template = hero.template
+def right(course: Course, items: Sequence[Item]) -> int:
+    """Count the items that the served weights answer right, greedily."""
+    if course.by_generation:
+        return generated_right(course, items)
+    stepper, rows = course.stepper, form_quest(messages(items), course.hero.template, LENGTH).rows
+    total = 0
+    with stepper.served(), torch.no_grad():
+        for begin in range(0, len(rows), 100):
+            batch = pad_rows(rows[begin : begin + 100], stepper.pad_id)
+            wrong = stepper.head(stepper.hidden(batch)).argmax(-1) != batch.targets
+            row_of = batch.at // batch.ids.shape[1]
+            total += len(batch.ids) - len(set(row_of[wrong].tolist()))
+    return total
+
+
+def generated_right(course: Course, items: Sequence[Item]) -> int:
+    """Count right answers by greedy generation, judged by the skill's scorer."""
+    template = course.hero.template
     prompts = [
         row.ids for row in template.render_many([one[:1] for one in messages(items)], add_generation_prompt=True)
     ]
     longest = max(len(ids) for ids in template.encode_contents([item.assistant_response for item in items]))
-    decoder = PlainDecoder(hero.config, weights, "cpu", torch.float32)
+    decoder = PlainDecoder(course.hero.config, dict(course.stepper.state_tensors()[0]), "cpu", torch.float32)
     found = generate(decoder, prompts, max_new_tokens=longest + 16, stop_ids=frozenset((template.end_id,)))
-    texts = [template.decode(one.ids) for one in found]
-    return sum(SKILL.score(item, text).strict for item, text in zip(items, texts, strict=True))
+    return sum(SKILL.score(item, template.decode(one.ids)).strict for item, one in zip(items, found, strict=True))
 
 
-def test(preset: HeroPreset, hero: LoadedHero, stepper: Stepper, course: Course, held: Sequence[Item]) -> bool:
-    """Test the present weights; returns True when the level is mastered by this test."""
-    course.tests += 1
-    fresh = draw(preset, course.level, GATE_ITEMS, "gate", course.seed, course.tests)
-    passed = right(stepper, hero, fresh)
-    course.streak = course.streak + 1 if passed >= GATE_PASS else 0
-    share = right(stepper, hero, held) / len(held)
-    for threshold in MARKS:
-        if share >= threshold:
-            course.mark(f"L{course.level} >= {threshold:.0%}")
-    where = f"seed {course.seed} L{course.level} step {course.steps} {course.cpu:.1f} s"
-    print(f"{where}: {passed}/20, held-out {share:.1%}", file=sys.stderr)
-    return course.streak >= GATE_STREAK
+def look(course: Course) -> bool:
+    """One eval at the level in training; returns whether the gate opened."""
+    level, name = course.mastered + 1, str(course.steps)
+    static = SKILL.static_eval(level)
+    fresh = draw(course.preset, level, course.rules.fresh_items, "gate", course.seed, course.steps)
+    static_right = right(course, static)
+    correct = static_right + right(course, fresh)
+    course.evals.append(
+        EvalCount(name, name, course.steps, len(static) + len(fresh), correct, len(static), static_right)
+    )
+    standing = Standing("bin", level, tuple(range(1, level)), last_mastery_step=course.mastery_step)
+    verdict = judge(course.evals, course.probes, standing, course.rules)
+    if verdict.awaiting and verdict.probe_on:
+        asked = levels_to_probe(standing, verdict.probe_on.checkpoint, course.rules.probe_levels)
+        probe(course, verdict.probe_on.checkpoint, asked)
+        verdict = judge(course.evals, course.probes, standing, course.rules)
+    print(f"seed {course.seed} step {course.steps} L{level}: {correct}/20", file=sys.stderr)
+    return verdict.passed
 
 
-def run(preset: HeroPreset, seed: int, levels: int, limit: float) -> Course:
-    """Train from nothing until `levels` are mastered or `limit` CPU seconds of training are spent."""
-    with tempfile.TemporaryDirectory() as folder:
-        hero = load_hero(make_tiny_hero(preset, sample_texts(preset, 0), seed, Path(folder) / "hero"))
-    stepper = Stepper(hero.model, preset.training, hero.template.pad_id)
-    course, number = Course(seed), 0
-    every = max(1, TEST_EVERY_ROWS // preset.training.rows_per_step)
-    held = draw(preset, course.level, HELD_OUT, "eval", "held")
-    while course.level <= levels and course.cpu < limit:
-        number += 1
-        rows = quest(preset, hero.template, course, number)
-        for step in plan_batches([len(row) for row in rows], preset.training.rows_per_step, derive_seed(seed, number)):
-            wall, cpu = time.perf_counter(), time.process_time()
-            course.tokens += stepper.step([rows[n] for n in step]).total_tokens
-            course.wall += time.perf_counter() - wall
-            course.cpu += time.process_time() - cpu
-            course.steps += 1
-            if course.steps % every == 0 and test(preset, hero, stepper, course, held):
-                course.mark(f"L{course.level} mastered")
-                course.level, course.streak = course.level + 1, 0
-                held = draw(preset, course.level, HELD_OUT, "eval", "held")
+def probe(course: Course, checkpoint: str, levels: Sequence[int]) -> None:
+    """Ask mastered levels again."""
+    for level in levels:
+        items = draw(course.preset, level, course.rules.probe_items, "probe", course.seed, checkpoint)
+        found = ProbeCount(checkpoint, course.steps, level, len(items), right(course, items))
+        course.probes.setdefault(checkpoint, {})[level] = found
+
+
+def shares_right(course: Course, levels: Sequence[int], count: int) -> dict[int, float]:
+    """Accuracy on `count` held-out problems of each level."""
+    return {
+        level: right(course, draw(course.preset, level, count, "eval", "held-out", course.seed)) / count
+        for level in levels
+    }
+
+
+def rise(course: Course) -> None:
+    """Note that a level is mastered; after the third one also what is left of the ones before."""
+    course.mastered += 1
+    course.mastery_step, course.evals = course.steps, []
+    course.reached[course.mastered] = {
+        "steps": course.steps, "tokens": course.tokens, "cpu_s": round(course.cpu, 1), "wall_s": round(course.wall, 1),
+    }  # fmt: skip
+    if course.mastered == RETENTION_AFTER:
+        course.retention = shares_right(course, range(1, RETENTION_AFTER + 1), RETAINED)
+
+
+def batches(course: Course, rows: int) -> Iterator[list[EncodedRow]]:
+    """Yield the rows of one step after another, quest after quest; a quest is left when its level is mastered."""
+    number = 0
+    while True:
+        number, level = number + 1, course.mastered
+        encoded = quest(course, number, rows)
+        lengths, per_step = [len(row) for row in encoded], course.preset.training.rows_per_step
+        for step in plan_batches(lengths, per_step, derive_seed(course.seed, number)):
+            yield [encoded[n] for n in step]
+            if course.mastered != level:
                 break
+
+
+def train(course: Course, *, tokens: float, cpu_s: float, rows: int) -> Course:
+    """Train until all levels are mastered (the ladder), or the tokens or the CPU seconds are spent."""
+    every = course.preset.training.save_steps
+    for batch in batches(course, rows):
+        wall, cpu = time.perf_counter(), time.process_time()
+        course.tokens += course.stepper.step(batch).total_tokens
+        course.wall += time.perf_counter() - wall
+        course.cpu += time.process_time() - cpu
+        course.steps += 1
+        if not course.uniform and course.steps % every == 0 and course.mastered < course.levels and look(course):
+            rise(course)
+        finished = tokens == float("inf") and course.mastered >= course.levels
+        if finished or course.tokens >= tokens or course.cpu >= cpu_s:
+            break
+    course.held_out = shares_right(course, range(1, course.levels + 1), HELD_OUT)
     return course
 
 
@@ -170,49 +229,97 @@ def merged(table: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def report(courses: Sequence[Course], threads: int) -> dict[str, Any]:
-    """Return the JSON of the bench: one row per mark, worst seed first shown as `ours`."""
-    names = list(dict.fromkeys(name for course in courses for name in course.reached))
+def told(course: Course) -> dict[str, Any]:
+    """One run as JSON."""
+    return {
+        "seed": course.seed, "mix": "uniform" if course.uniform else "ladder", "steps": course.steps, "tokens": course.tokens,
+        "cpu_s": round(course.cpu, 1), "ms_per_step": round(course.cpu / course.steps * 1e3, 1),
+        "tokens_per_s": round(course.tokens / course.cpu), "mastered": course.mastered,
+        "reached": {f"L{level}": found for level, found in course.reached.items()},
+        "retention_after_L3": {f"L{level}": share for level, share in course.retention.items()},
+        "held_out": {f"L{level}": share for level, share in course.held_out.items()},
+    }  # fmt: skip
+
+
+def ladder_rows(courses: Sequence[Course]) -> list[dict[str, Any]]:
+    """One row a level: CPU seconds of the slowest seed beside the goal of the whole realm."""
     rows = []
-    for name in names:
-        seconds = [course.reached[name]["cpu_s"] for course in courses if name in course.reached]
-        goal = GOALS.get(int(name[1 : name.index(" ")])) if name.endswith("mastered") else None
-        ratio = round(goal / max(seconds), 2) if goal else None
-        row = {"work": f"bin {name}", "peer": "goal", "ours": max(seconds), "theirs": goal, "ratio": ratio, "unit": "s"}
-        rows.append(row | {"rounds": len(seconds), "each": seconds})
+    for level in sorted({level for course in courses for level in course.reached}):
+        found = [course.reached[level] for course in courses if level in course.reached]
+        slowest, goal = max(one["cpu_s"] for one in found), GOALS.get(level)
+        rows.append({
+            "work": f"bin L{level} mastered", "peer": "goal", "ours": slowest, "theirs": goal,
+            "ratio": round(goal / slowest, 2) if goal else None, "unit": "s", "rounds": len(found), "of_seeds": len(courses),
+            "steps": [one["steps"] for one in found], "tokens": [one["tokens"] for one in found],
+        })  # fmt: skip
+    return rows
+
+
+def compared_rows(ladder: Sequence[Course], uniform: Sequence[Course]) -> list[dict[str, Any]]:
+    """One row a level: mean held-out accuracy after the same number of tokens, the ladder beside uniform."""
+    rows = []
+    for level in range(1, ladder[0].levels + 1):
+        ours = sum(course.held_out[level] for course in ladder) / len(ladder)
+        theirs = sum(course.held_out[level] for course in uniform) / len(uniform)
+        rows.append({
+            "work": f"bin L{level} held-out after {ladder[0].tokens / 1e6:.1f} M tokens", "peer": "uniform",
+            "ours": round(ours, 3), "theirs": round(theirs, 3), "ratio": round(ours / theirs, 2) if theirs else None,
+            "unit": "share right", "rounds": len(ladder),
+        })  # fmt: skip
+    return rows
+
+
+def conditions(threads: int) -> dict[str, Any]:
+    """Machine and versions."""
     machine = {
         "processor": platform.processor() or platform.machine(),
         "system": platform.platform(),
         "threads": threads,
     }
-    versions = {name: version(name) for name in ("torch", "transformers", "tokenizers")} | {
-        "python": platform.python_version()
-    }
-    runs = [{"seed": c.seed, "steps": c.steps, "ms_per_step": round(c.cpu / c.steps * 1e3, 1),
-             "tokens_per_s": round(c.tokens / c.cpu), "reached": c.reached} for c in courses]  # fmt: skip
-    return {"machine": machine, "versions": versions, "rows": rows, "runs": runs}
+    versions = {name: version(name) for name in ("torch", "transformers", "tokenizers")}
+    return {"machine": machine, "versions": versions | {"python": platform.python_version()}}
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one seed, level 1 only; with --compare 0.3 M tokens")
+    parser.add_argument("--json", type=Path, help="also write the result to this file")
+    parser.add_argument("--seed", type=int, default=0, help="first seed")
+    parser.add_argument("--seeds", type=int, default=2, help="number of seeds (3 with --compare)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--levels", type=int, default=6, help="levels of the ladder")
+    parser.add_argument("--limit", type=float, default=900, help="CPU seconds of training per run")
+    parser.add_argument("--rows", type=int, default=8000, help="rows of a quest")
+    parser.add_argument("--generate", action="store_true", help="generate the answers of evals")
+    parser.add_argument("--compare", action="store_true", help="the ladder against a uniform mix, same tokens")
+    parser.add_argument("--tokens", type=float, default=3e6, help="tokens of a run with --compare")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--set", type=json.loads, default={}, help="JSON of preset keys to change")
+    asked = parser.parse_args()
+    if asked.quick:
+        asked.seeds, asked.tokens = 1, 3e5
+        asked.levels = asked.levels if asked.compare else 1
+    elif asked.compare:
+        asked.seeds = max(3, asked.seeds)
+    return asked
 
 
 def main() -> None:
     """Run the bench and print its JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed, level 1 only")
-    parser.add_argument("--json", type=Path, help="also write the result to this file")
-    parser.add_argument("--seed", type=int, default=0, help="first seed")
-    parser.add_argument("--seeds", type=int, default=2, help="number of seeds")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--levels", type=int, default=3, help="stop when this level is mastered")
-    parser.add_argument("--limit", type=float, default=300, help="CPU seconds of training per seed")
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--set", type=json.loads, default={}, help="JSON of preset keys to change")
-    asked = parser.parse_args()
+    asked = parsed()
     fix_numerics(asked.threads)
     preset = HeroPreset.model_validate(merged(get_preset(asked.preset).model_dump(), asked.set))
-    seeds = range(asked.seed, asked.seed + (1 if asked.quick else asked.seeds))
-    result = report(
-        [run(preset, seed, 1 if asked.quick else asked.levels, asked.limit) for seed in seeds], asked.threads
+    seeds = range(asked.seed, asked.seed + asked.seeds)
+    limits = {"tokens": asked.tokens if asked.compare else float("inf"), "cpu_s": asked.limit, "rows": asked.rows}
+    ladder = [train(new_course(preset, seed, asked), **limits) for seed in seeds]
+    uniform = (
+        [train(new_course(preset, seed, asked, uniform=True), **limits) for seed in seeds] if asked.compare else []
     )
-    text = json.dumps(result, indent=1)
+    rows = compared_rows(ladder, uniform) if asked.compare else ladder_rows(ladder)
+    text = json.dumps(
+        conditions(asked.threads) | {"rows": rows, "runs": [told(one) for one in (*ladder, *uniform)]}, indent=1
+    )
     if asked.json:
         asked.json.write_text(text + "\n", encoding="utf-8")
     print(text)

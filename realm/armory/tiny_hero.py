@@ -82,16 +82,17 @@ def first_weights(base: MadeBase, vocabulary: int, seed: int) -> dict[str, torch
     return weights
 
 
-def make_tiny_hero(preset: HeroPreset, texts: Iterable[str], seed: int, out_dir: Path) -> Path:
+def make_tiny_hero(preset: HeroPreset, texts: Iterable[str], seed: int, out_dir: Path, names: Iterable[str] = ()) -> Path:
     """Write model.safetensors, config.json, tokenizer.json, tokenizer_config.json and generation_config.json.
 
-    `texts` are samples of what the hero will read and write; they shape the tokenizer. The same preset, texts and seed
-    give the same bytes. The folder is created; raises BadInput for a preset whose base is not made here.
+    `texts` are samples of what the hero will read and write; they shape the tokenizer, in which each of `names` is one
+    token. The same preset, texts, seed and names give the same bytes. The folder is created; raises BadInput for a preset
+    whose base is not made here.
     """
     base, recipe = preset.base, preset.tokenizer
     if not isinstance(base, MadeBase) or recipe is None:
         raise BadInput(f"hero preset {preset.id} is loaded from weights, not made", hint="use a preset with base.make")
-    tokenizer = train_tokenizer(texts, recipe.vocab_size, words=recipe.words)
+    tokenizer = train_tokenizer(texts, recipe.vocab_size, words=recipe.words, names=names)
     config = qwen3_config(base, tokenizer)
     out_dir.mkdir(parents=True, exist_ok=True)
     durable.write_bytes(

@@ -19,8 +19,8 @@ FRAME = ("system\n", "user\n", "assistant\n")
 CIRCLED = "\u2460-\u24ff"
 
 # One piece never crosses these borders. A word keeps the sign that follows it in calls, labels and role lines, so that
-# "Compute: ", "add(" and "user\n" can be one token; digits of any kind are always alone.
-PIECES = rf"[{CIRCLED}]|\p{{N}}|\) = |, | ?[\p{{L}}_]+(?:: |\(|\n)?| ?[^\s\p{{L}}\p{{N}}_{CIRCLED}]|\n+|\s"
+# "Compute: ", "add(" and "user\n" can be one token; digits of any kind are alone, but for the end of a name such as "by_2".
+PIECES = rf"[{CIRCLED}]|\p{{N}}|\) = |, | ?[\p{{L}}_]+(?:(?<=_)\p{{N}}+)?(?:: |\(|\n)?| ?[^\s\p{{L}}\p{{N}}_{CIRCLED}]|\n+|\s"
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
@@ -37,10 +37,10 @@ def _piece_counts(texts: Iterable[str]) -> Counter[str]:
     return counts
 
 
-def _whole_pieces(counts: Counter[str], words: int) -> list[str]:
-    """Pieces that are one token: role lines, circled digits seen, then those that shorten the texts most."""
+def _whole_pieces(counts: Counter[str], words: int, names: Iterable[str]) -> list[str]:
+    """Pieces that are one token: role lines, circled digits seen, `names`, then those that shorten the texts most."""
     cutter = _pre_tokenizer()
-    frame = [cutter.pre_tokenize_str(text)[0][0] for text in (*FRAME, "\u24ea", "\u2460")]
+    frame = [cutter.pre_tokenize_str(text)[0][0] for text in (*FRAME, "\u24ea", "\u2460", *names)]
     circled = [p for p in sorted(counts) if _is_circled(p)]
     saving = {piece: count * (len(piece) - 1) for piece, count in counts.items() if len(piece) > 1}
     best = sorted(saving, key=lambda piece: (-saving[piece], piece))[:words]
@@ -63,14 +63,15 @@ def _learned_merges(counts: Counter[str], room: int) -> list[tuple[str, str]]:
     return [(left, right) for left, right in merges]
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, *, words: int = 64) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], vocab_size: int, *, words: int = 64, names: Iterable[str] = ()) -> Tokenizer:
     """Train a tokenizer on `texts`: ids are specials, 256 bytes, whole pieces, then BPE merges, at most `vocab_size`.
 
-    The same texts give the same tokenizer. Raises BadInput when `vocab_size` cannot hold the fixed part.
+    Each of `names` ("add(") is one token however rare it is. The same texts give the same tokenizer. Raises BadInput when
+    `vocab_size` cannot hold the fixed part.
     """
     counts = _piece_counts(texts)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = list(dict.fromkeys([*SPECIALS, *alphabet, *_whole_pieces(counts, words)]))
+    tokens = list(dict.fromkeys([*SPECIALS, *alphabet, *_whole_pieces(counts, words, names)]))
     if len(tokens) > vocab_size:
         raise BadInput(f"a vocabulary of {vocab_size} cannot hold {len(tokens)} fixed tokens", hint="raise vocab_size")
     merges = _learned_merges(counts, vocab_size - len(tokens))

@@ -39,6 +39,11 @@ def skill_texts(preset: HeroPreset, seed: int) -> Iterator[str]:
             yield item.assistant_response
 
 
+def call_names() -> list[str]:
+    """Return the beginnings of calls in the built-in skills ("add("): one token each, however late their level is."""
+    return [f"{name}(" for name in builtin_skill("bin").info.operations]
+
+
 def gpu_present() -> bool:
     """Say whether an NVIDIA GPU answers here."""
     import pynvml
@@ -89,7 +94,7 @@ def _fill(preset: HeroPreset, folder: Path, seed: int) -> dict[str, Any]:
     if isinstance(preset.base, MadeBase):
         from realm.armory.tiny_hero import make_tiny_hero
 
-        make_tiny_hero(preset, skill_texts(preset, seed), seed, folder)
+        make_tiny_hero(preset, skill_texts(preset, seed), seed, folder, call_names())
     else:
         _copy_base(preset.base, folder)
     params = count_parameters(folder / manifest.WEIGHTS)

@@ -34,6 +34,12 @@ def test_digits_never_merge():
     assert pieces(tokenizer, "1234①②") == ["1", "2", "3", "4", "①", "②"]
 
 
+def test_names_are_one_token_however_rare_and_with_a_digit_at_their_end():
+    texts = ["a much more frequent sentence about other things"] * 300 + ["multiply_by_2(①)", "overflow(①, ①)"]
+    tokenizer = train_tokenizer(texts, 400, words=4, names=["multiply_by_2(", "overflow(", "parity("])
+    assert pieces(tokenizer, "overflow(multiply_by_2(parity(①2") == ["overflow(", "multiply_by_2(", "parity(", "①", "2"]
+
+
 def test_equal_texts_give_equal_tokenizers_whatever_their_order():
     texts = [f"word{n % 7} other thing {n}" for n in range(60)]
     assert train_tokenizer(texts, 380).to_str() == train_tokenizer(reversed(texts), 380).to_str()

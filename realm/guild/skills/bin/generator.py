@@ -20,7 +20,7 @@ from realm.guild.skills.split import split_of
 from realm.guild.skills.types import Item, Split
 
 SKILL = "bin"
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 BLOCK = 20  # novelty and truth are dealt exactly within each block of items
 STATIC_COUNT = 5
 FINITE_LEVELS = {1: 3052, 2: 45831}  # level -> number of distinct problems, counted (see skill.py)
@@ -161,7 +161,11 @@ class Stream:
     rest: dict[str, list[Draw]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield items without end, none twice as long as the space allows; one that repeats is tagged "repeat"."""
+        """Yield items without end; one that repeats is tagged "repeat". An eval item comes twice when no other is left.
+
+        Training items are drawn with replacement: without it a thousand rows of level 1 would be nearly all of three
+        operators, because the shorter problems are soon used up.
+        """
         return map(self.item, count())
 
     def item(self, index: int) -> Item:
@@ -174,7 +178,7 @@ class Stream:
             found = candidate(self.row, self.split, self.seed, index, attempt, self.styles)
             if found is None or not self._belongs(found.key):
                 continue
-            if found.key not in self.seen or style in self.rest:
+            if self.split == "train" or found.key not in self.seen or style in self.rest:
                 return self._give(found)
             duplicates += 1
             if duplicates == _PATIENCE.get(self.row.level):

@@ -50,8 +50,9 @@ class BinSkill:
     ) -> list[Item]:
         """Return `count` items of one partition; equal arguments give equal items, and a longer call starts the same.
 
-        No item occurs twice while the level has others left; one that does is tagged "repeat". The static eval items
-        are never among them. Raises BadInput for a level, split, style or count that does not exist.
+        Training items are drawn with replacement; an eval item occurs twice only when the level has no other left. One
+        that occurs again is tagged "repeat". The static eval items are never among eval items. Raises BadInput for a level,
+        split, style or count that does not exist.
         """
         row = level_row(level)
         if split not in SPLITS:

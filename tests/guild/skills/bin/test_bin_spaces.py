@@ -48,21 +48,29 @@ def test_counts_are_those_the_skill_states() -> None:
     assert SKILL.info.finite_levels == {1: len(LEVEL_1), 2: len(found)} == {1: 3052, 2: 45831}
 
 
-def test_level_1_is_given_out_whole_and_only_then_repeated() -> None:
-    parts = {part: {t for t in LEVEL_1 if split_of("bin", 1, f"brief|-|{t}") == part} for part in ("train", "eval")}
-    size = len(parts["train"])
-    items = SKILL.generate(1, size + 40, seed=4, styles={"brief": 1})
-    given = {item.key.removeprefix("brief|-|") for item in items}
-    assert given <= parts["train"]
-    assert given == parts["train"], "a problem of the level is never given"
+def parts_of_level_1() -> dict[str, set[str]]:
+    return {part: {t for t in LEVEL_1 if split_of("bin", 1, f"brief|-|{t}") == part} for part in ("train", "eval")}
+
+
+def test_the_eval_partition_of_level_1_is_given_out_whole_and_only_then_repeated() -> None:
+    static = {item.key.removeprefix("brief|-|") for item in SKILL.static_eval(1)}
+    left = parts_of_level_1()["eval"] - static
+    items = SKILL.generate(1, len(left) + 40, seed=4, split="gate", styles={"brief": 1})
+    assert {item.key.removeprefix("brief|-|") for item in items} == left, "a problem is never given, or one that is not left"
+    assert ["repeat" in item.tags for item in items] == [False] * len(left) + [True] * 40
+    rare = SKILL.generate(1, 200, seed=4, split="gate", styles={"brief": 1})
+    assert not any("repeat" in item.tags for item in rare)
+
+
+def test_training_items_are_drawn_with_replacement_and_short_ones_stay_frequent() -> None:
+    items = SKILL.generate(1, 3000, seed=4, styles={"brief": 1})
+    assert {item.key.removeprefix("brief|-|") for item in items} <= parts_of_level_1()["train"]
     seen: set[str] = set()
     for item in items:
         assert ("repeat" in item.tags) == (item.key in seen), "a repeat is tagged, and nothing else is"
         seen.add(item.key)
-    assert ["repeat" in item.tags for item in items] == [False] * size + [True] * 40
-    rare = SKILL.generate(1, 200, seed=4, split="gate", styles={"brief": 1})
-    assert {item.key.removeprefix("brief|-|") for item in rare} <= parts["eval"]
-    assert not any("repeat" in item.tags for item in rare)
+    shares = [sum(len(item.meta["ops"]) == n for item in items) / len(items) for n in (1, 2, 3)]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.06)
 
 
 @pytest.mark.slow
