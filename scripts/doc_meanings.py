@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "api.url": "address of a server elsewhere",
         "api.server": "`builtin`, `gym`, `command`: the weaver starts it; `external`: a server of the player",
         "api.command": "words that start a `command` server; `{python}`, `{here}` (folder of the file), `{port}` are filled in",
-        "gym": "`{task, answer, whole, levels}`: a task of reasoning-gym, with `server: gym`",
+        "gym": "`{task, answer, whole, exact, levels}`: a task of reasoning-gym, with `server: gym`",
         "eval.samples_per_level": "size of the static set of a level",
         "eval.fresh_items": "problems drawn anew for each gate eval",
         "eval.threshold": "share of right answers that a window needs",

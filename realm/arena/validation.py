@@ -22,7 +22,7 @@ from realm.arena.validation_error import VALIDATOR_NAME as VALIDATOR_NAME
 from realm.arena.validation_error import VALIDATOR_VERSION as VALIDATOR_VERSION
 from realm.arena.validation_error import RowError as RowError
 from realm.arena.validation_keys import SKILL as SOLVED_SKILL
-from realm.arena.validation_keys import eval_problem, forged_key
+from realm.arena.validation_keys import eval_problem, forged_key, gym_eval_problem
 from realm.arena.validation_report import LEVELS, VERSIONS, Report
 from realm.armory.config import Grades
 from realm.armory.template import ROLES, TRAINED_ROLE
@@ -47,6 +47,7 @@ class Policy:
     grades: Grades = field(default_factory=Grades)
     specs: tuple[validation_specs.DatasetSpec, ...] | None = None
     recent: Callable[[], frozenset[bytes]] = frozenset
+    asked: Callable[[], frozenset[bytes]] = frozenset
 
     def spec_for(self, name: str) -> validation_specs.DatasetSpec:
         """Return the spec that takes a file of this name; raises SpecError when none does."""
@@ -56,7 +57,7 @@ class Policy:
         """Return the observer of this level, None for QUICK; raises Unknown for a level that does not exist."""
         if self.level not in LEVELS:
             raise unknown_name("validation level", self.level, list(LEVELS))
-        return None if self.level == "quick" else Report(self.level, self.grades, self.recent)
+        return None if self.level == "quick" else Report(self.level, self.grades, self.recent, self.asked)
 
     def validators(self) -> dict[str, str]:
         """Return name -> version of the validators a file passes."""
@@ -157,6 +158,12 @@ def check_no_eval_problem(messages: Sequence[dict[str, str]], row: dict[str, Any
             f"row {number}: it contains a problem of the eval set of {SOLVED_SKILL} level {found[0]}",
             hint="worked out from the prompt; eval problems are never trained", key=found[1],
         )  # fmt: skip
+    skill = gym_eval_problem(messages)
+    if skill is not None:
+        raise RowError(
+            f"row {number}: it contains a question of the eval set of {skill}",
+            hint="worked out from the prompt; eval problems are never trained",
+        )
     true = forged_key(messages, row.get("metadata"))
     if true is not None:
         raise RowError(f"row {number}: its key is not the key of its problem", hint=f"the problem's key is {true[:200]}")

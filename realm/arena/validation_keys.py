@@ -1,6 +1,7 @@
 """Eval problems are recognised by what they are: level and key are worked out from the prompt, not read from the row.
 
-Runs on every row at every level of validation. A problem is also found when other text stands before or after it.
+BIN and the tasks of reasoning-gym are looked for in every row at every level of validation, SY at DEEP, as solving takes
+milliseconds. A problem is also found when other text stands before or after it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Any
 
 from realm.guild.skills.bin.level_of import content_of
 from realm.guild.skills.bin.reading import Unreadable
+from realm.guild.skills.gym import frame
 from realm.guild.skills.split import split_of
+from realm.guild.skills.sy import level_of as syllacrostic
 
 SKILL = "bin"
 MARK = "Compute: "
@@ -67,3 +70,33 @@ def forged_key(messages: Sequence[Mapping[str, str]], meta: Any) -> str | None:
     except (Unreadable, ValueError, RecursionError):
         return None
     return key if key != meta["key"] else None
+
+
+def gym_eval_problem(messages: Sequence[Mapping[str, str]]) -> str | None:
+    """Return the skill of the first eval question of reasoning-gym that a row contains, None without one."""
+    for message in messages:
+        for skill, question in frame.questions_in(message["content"]) if "Puzzle (" in message["content"] else ():
+            if frame.partition(skill, question) == "eval":
+                return skill
+    return None
+
+
+def sy_problem(messages: Sequence[Mapping[str, str]], meta: Any) -> str | None:
+    """Return what is wrong with the SY puzzles of a row, worked out from their prompts; None when nothing is.
+
+    Where several levels can pose a puzzle, a true key in the row says which it is; without one, each of them counts.
+    """
+    claimed = meta if isinstance(meta, dict) and meta.get("skill") == "sy" else {}
+    for message in messages:
+        for prompt in syllacrostic.puzzles_in(message["content"]) if syllacrostic.OPENING in message["content"] else ():
+            try:
+                keys = syllacrostic.content_of(prompt).keys
+            except (ValueError, RecursionError):
+                continue
+            level = claimed.get("level")
+            if type(level) is int and level in keys and claimed.get("key") == keys[level]:
+                keys = {level: keys[level]}
+            held = [level for level, key in keys.items() if split_of("sy", level, key) == "eval"]
+            if held:
+                return f"a problem of the eval set of sy level {' or '.join(map(str, held))}, worked out from the prompt"
+    return None

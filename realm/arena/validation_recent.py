@@ -1,4 +1,4 @@
-"""The rows of recent quests, as digests: what STANDARD validation holds an arriving file against."""
+"""What an arriving file is held against: rows of recent quests (STANDARD), prompts that evals asked (DEEP); as digests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 from realm.arena.quest import id_of_file
-from realm.arena.validation_report import digest
+from realm.arena.validation_report import digest, normalised
 from realm.core.paths import BOARD_FOLDERS, Paths
 
 QUESTS = 20
 ROWS = 50_000
 MAX_LINE = 1024 * 1024
+PROMPTS = 200_000
 
 
 def recent_rows(paths: Paths) -> frozenset[bytes]:
@@ -34,3 +35,20 @@ def _read(path: Path, found: set[bytes]) -> None:
         return  # moved to another folder just now
     except (ValueError, KeyError, TypeError):
         return  # damaged after it was accepted; the doctor tells
+
+
+def asked_prompts(paths: Paths) -> frozenset[bytes]:
+    """Return the digests of the prompts in stored eval reports, of any skill, the newest first, up to 200,000."""
+    files = sorted(paths.evals.glob("*/*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    found: set[bytes] = set()
+    for path in files:
+        if len(found) >= PROMPTS:
+            break
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                found.add(normalised(str(json.loads(line)["prompt"])))
+        except FileNotFoundError:
+            continue  # dropped with its checkpoint just now
+        except (ValueError, KeyError, TypeError):
+            continue  # damaged after it was written; the doctor tells
+    return frozenset(found)

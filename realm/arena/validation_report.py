@@ -2,7 +2,8 @@
 
 STANDARD: rows that occur twice, in the file and in recent quests; one answer for nearly everything; answers with next to
 no text; the spread of lengths; special tokens written out in text. DEEP, in addition: prompts of the static eval sets
-(equal after Unicode and space normalisation), and golden answers of known skills graded again.
+(equal after Unicode and space normalisation) and of the evals that were held, SY problems of the eval partition worked
+out from the prompt, and golden answers of known skills graded again.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from realm.arena.validation_keys import sy_problem
 from realm.armory.config import Grades
 from realm.core.errors import RealmError
 from realm.guild.skills.server import BUILTIN, builtin_skill
 from realm.guild.skills.types import Item
 
-VERSIONS = {"standard": "1", "deep": "1"}
+VERSIONS = {"standard": "1", "deep": "2"}
 LEVELS = ("quick", "standard", "deep")
 ROWS_NAMED = 5
 BALANCE_FROM = 20  # rows below which one answer for most of them says nothing
@@ -83,9 +85,13 @@ def static_prompts() -> Mapping[bytes, str]:
 class Report:
     """Watches the rows of one file go by and grades what it saw."""
 
-    def __init__(self, level: str, grades: Grades, recent: Callable[[], frozenset[bytes]] = frozenset) -> None:
+    def __init__(
+        self, level: str, grades: Grades, recent: Callable[[], frozenset[bytes]] = frozenset,
+        asked: Callable[[], frozenset[bytes]] = frozenset,
+    ) -> None:  # fmt: skip
         self.level = level
-        self._grades, self._recent_of = grades, recent
+        self._grades, self._recent_of, self._asked_of = grades, recent, asked
+        self._asked: frozenset[bytes] | None = None
         self._recent: frozenset[bytes] | None = None
         self._seen: set[bytes] = set()
         self._answers: Counter[bytes] = Counter()
@@ -118,11 +124,21 @@ class Report:
             self._recent = self._recent_of()
         return self._recent
 
+    def _asked_prompts(self) -> frozenset[bytes]:
+        if self._asked is None:
+            self._asked = self._asked_of()
+        return self._asked
+
     def _look_deep(self, number: int, messages: Messages, meta: Any, answer: str) -> None:
         prompts = static_prompts()
         for message in messages:
             if (where := prompts.get(normalised(message["content"]))) is not None:
                 self._note("eval_prompts", f"a prompt of the static eval set of {where}", number)
+            elif normalised(message["content"]) in self._asked_prompts():
+                self._note("eval_prompts", "a prompt that an eval of this base directory asked", number)
+        held = sy_problem(messages, meta)
+        if held:
+            self._note("eval_prompts", held, number)
         wrong = wrong_answer(messages, meta, answer)
         if wrong:
             self._note("golden", wrong, number)

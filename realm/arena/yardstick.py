@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from realm.arena.validation import QUICK, Measure, Policy
-from realm.arena.validation_recent import recent_rows
+from realm.arena.validation_recent import asked_prompts, recent_rows
 from realm.arena.validation_specs import list_specs
 from realm.armory.heroes import Hero, active_config, active_hero, load_template, load_tokenizer, read_hero
 from realm.armory.profiles import get_profile, longest_dress, with_system
@@ -51,7 +51,8 @@ def yardstick_of(paths: Paths) -> Yardstick:
     hero, config = active_hero(paths), active_config(paths).config
     max_length, profile = config.max_length, get_profile(config.profile)
     mantra = with_system(profile, hero.mantra)
-    policy = Policy(config.validation_level, config.validation_grades, list_specs(paths), lambda: recent_rows(paths))
+    policy = Policy(config.validation_level, config.validation_grades, list_specs(paths),
+                    lambda: recent_rows(paths), lambda: asked_prompts(paths))  # fmt: skip
     template, longest = _template(hero.folder, (hero.folder / "tokenizer.json").stat().st_mtime_ns)
 
     def fewest(messages: Sequence[Message]) -> int:

@@ -6,10 +6,15 @@ import json
 
 import click
 
+from realm.cli.skills_gym import command as gym
+
 
 @click.group(help="List skills, serve a skill, sample it, preview the curriculum.")
 def command() -> None:
     """Hold the verbs."""
+
+
+command.add_command(gym)
 
 
 @command.command("list")

@@ -33,6 +33,7 @@ from realm.guild.schedule import (
     save_schedule,
     schedule_path,
 )
+from realm.guild.skills.gym.record import refuse
 from realm.guild.skills.loader import RegisteredSkill, all_skills
 
 SHOWN = 10
@@ -135,7 +136,12 @@ def _shown(paths: Paths) -> dict[str, Any]:
 
 def _store(paths: Paths, table: dict[str, Any], version: str | None, clock: Clock) -> dict[str, list[Any]]:
     """Write a schedule in the transaction of its event and return what differs; the previous file stays beside it."""
-    wanted = read_wanted(table, sorted(all_skills(paths)))
+    skills = all_skills(paths)
+    wanted = read_wanted(table, sorted(skills))
+    enabled_before = set(load_schedule(paths).enabled())
+    for name in wanted.enabled():
+        if name not in enabled_before:
+            refuse(paths, skills[name].config)
     with closing(open_facts(paths)) as facts, transaction(facts):
         if version is not None and version != _version(paths):
             raise Conflict("the schedule was changed elsewhere meanwhile", hint="load it again, then make the change")

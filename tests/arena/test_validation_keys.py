@@ -11,14 +11,20 @@ from board_kit import count_characters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm.arena import validation
+from realm.arena import validation, validation_report
 from realm.arena.validation import RowError
 from realm.arena.validation_keys import eval_problem, problems_in
+from realm.arena.validation_recent import asked_prompts
+from realm.core.paths import Paths
 from realm.guild.skills.bin.level_of import content_of
 from realm.guild.skills.bin.levels import LEVELS
 from realm.guild.skills.bin.reading import Unreadable
 from realm.guild.skills.bin.skill import SKILL
+from realm.guild.skills.gym import frame as gym
+from realm.guild.skills.split import split_of
+from realm.guild.skills.sy import SKILL as SY
 from realm.guild.skills.types import Item
+from realm.guild.sparring_rows import show
 
 
 @lru_cache(maxsize=64)
@@ -106,3 +112,59 @@ def test_a_forged_key_is_refused() -> None:
 def test_any_text_is_looked_at_without_an_error(text: str) -> None:
     eval_problem([{"role": "user", "content": text}])
     assert sum(1 for _ in problems_in(text * 50)) <= 2 * 32
+
+
+def deep(asked: frozenset[bytes] = frozenset()) -> validation.Policy:
+    return validation.Policy("deep", asked=lambda: asked)
+
+
+def look(policy: validation.Policy, *lines: bytes) -> validation.Survey:
+    found, checked = validation.survey(lines, count_characters, 100_000, policy)
+    assert b"".join(checked) == b"".join(lines)
+    return found
+
+
+SY_LEVELS = (1, 2, 9, 17, 24, 27, 33, 36, 43, 50)
+
+
+@pytest.mark.parametrize("level", SY_LEVELS)
+def test_an_sy_eval_problem_is_refused_at_deep_by_what_it_is(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation_report, "static_prompts", dict)  # the static sets are recognised by another check
+    train, held = SY.generate(level, 2, 3), SY.generate(level, 2, 3, "eval")
+    good = [line(one.user_prompt, one.assistant_response, skill="sy", level=level, key=one.key) for one in train]
+    look(deep(), *good)
+    wrapped = f"Please solve this:\n\n{held[0].user_prompt} Thank you.\nTake your time."
+    for text in (held[0].user_prompt, wrapped, show(held[0].user_prompt, "1. a = A", 1)):
+        for claim in ({}, {"skill": "sy", "level": level, "key": train[0].key}, {"skill": "mine", "level": 1, "key": "k"}):
+            if claim and split_of(str(claim["skill"]), int(str(claim["level"])), str(claim["key"])) == "eval":
+                continue
+            with pytest.raises(RowError, match=rf"row 3: eval_prompts: a problem of the eval set of sy level .*\b{level}\b"):
+                look(deep(), *good, line(text, "x", **claim))
+
+
+def test_a_prompt_that_an_eval_asked_is_refused_at_deep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation_report, "static_prompts", dict)
+    asked = frozenset({validation_report.normalised("What is the tide at noon?")})
+    look(deep(asked), line("What is the tide at one?", "x"))
+    with pytest.raises(RowError, match="row 2: eval_prompts: a prompt that an eval of this base directory asked"):
+        look(deep(asked), line("What is the tide at one?", "x"), line("  What is the tide\nat noon? ", "x"))
+
+
+def test_the_prompts_of_stored_reports_are_known(empty_home: Paths) -> None:
+    folder = empty_home.evals / "checkpoint-50"
+    folder.mkdir(parents=True)
+    (folder / "mine-L1-gate-x.jsonl").write_text(json.dumps({"prompt": "How deep?"}) + "\n")
+    (folder / "torn.jsonl").write_text('{"prompt": "Ho')
+    assert asked_prompts(empty_home) == {validation_report.normalised("How deep?")}
+
+
+def test_an_eval_question_of_reasoning_gym_is_refused_without_the_package() -> None:
+    questions = [f"What is {number} times {number}?" for number in range(60)]
+    prompts = {part: [gym.write_prompt("rg_x", q, "a number") for q in questions if gym.partition("rg_x", q) == part]
+               for part in ("train", "eval")}  # fmt: skip
+    good = line(prompts["train"][0], "x")
+    held = prompts["eval"][0]
+    for text in (held, f"Hello.\n{prompts['train'][1]}\n{held} Now.", show(held, "4", 1)):
+        with pytest.raises(RowError, match="row 2: it contains a question of the eval set of rg_x"):
+            judge(good, line(text, "x", skill="rg_x", level=1))
+    judge(*(line(text, "x") for text in prompts["train"]))

@@ -56,12 +56,13 @@ class Gym(_Table):
     """A task of reasoning-gym as a skill: its name there, and for each level what differs from the task's own defaults.
 
     `answer` is what the prompt says about the form of the answer, one line; `whole` takes the whole reply for the
-    answer instead of its last line.
+    answer instead of its last line; `exact` asks the task's scorer only about text equal to its answer, white space aside.
     """
 
     task: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
     answer: str = Field(min_length=1, max_length=300, pattern=r"^[^\n]+$")
     whole: bool = False
+    exact: bool = False
     levels: tuple[dict[str, Any], ...] = Field(min_length=1, max_length=200)
 
 

@@ -100,14 +100,36 @@ def grade(skill: Skill, problem: Mapping[str, Any], answer: str) -> dict[str, An
     if score.parts.get("prompt_ok") is False:
         raise BadInput(score.reason, hint="send the sample as /generate gave it")
     return {"correct": score.strict == 1, "expected": score.expected, "parsed": score.parsed, "reason": score.reason,
-            "partial": score.partial, "parts": dict(score.parts)}  # fmt: skip
+            "partial": score.partial, "parts": dict(score.parts),
+            **({"error": score.parts["verifier_error"]} if "verifier_error" in score.parts else {})}  # fmt: skip
 
 
 def skill_app(skill_id: str, port: int) -> FastAPI:
     """Build the app of a built-in skill's server."""
-    return make_app(f"skill_{skill_id}", [build_skill_router(builtin_skill(skill_id))], port=port)
+    return app_of(builtin_skill(skill_id), port)
+
+
+def app_of(skill: Skill, port: int) -> FastAPI:
+    """Build the app of a skill's server."""
+    return make_app(f"skill_{skill.info.id}", [build_skill_router(skill)], port=port)
+
+
+def open_skill(skill_id: str, paths: Paths) -> Skill:
+    """Return the skill that this machine can serve; a task of reasoning-gym has to pass its conformance test first.
+
+    Raises Unknown for a skill with a server of its own, Refused for a quarantined one.
+    """
+    found = get_skill(skill_id, paths)
+    if found.config.gym is None:
+        return builtin_skill(skill_id)
+    from realm.guild.skills.gym.record import ensure_passed  # only here: the package takes long to load
+    from realm.guild.skills.gym.skill import GymSkill
+
+    ensure_passed(paths, found.config, found.source)
+    return GymSkill(found.config)
 
 
 def run(skill_id: str, paths: Paths, port: int | None = None) -> None:
-    """Serve a built-in skill until SIGTERM, on its own port unless another is given."""
-    serve(skill_app(skill_id, local_port(get_skill(skill_id, paths)) if port is None else port))
+    """Serve a skill until SIGTERM, on its own port unless another is given."""
+    skill = open_skill(skill_id, paths)
+    serve(app_of(skill, local_port(get_skill(skill_id, paths)) if port is None else port))
