@@ -192,6 +192,7 @@ def _after_step(
     arena.totals.seconds += result.seconds
     arena.totals.rows += len(formed.steps[number])
     _consume(arena, quest, formed, number + 1)
+    arena.progress.status.update(peak_memory_bytes=arena.stepper.peak_bytes(), largest_micro_batch=arena.stepper.largest)
     arena.progress.note_step(quest, result, [formed.rows[i].index for i in formed.steps[number]], number + 1, len(formed.steps))
     saving = save_due(arena)
     if held_out[1] and (saving or arena.step % arena.config.validation.every_steps == 0):

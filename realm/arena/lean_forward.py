@@ -18,9 +18,6 @@ from torch.nn import functional
 
 from realm.arena.formation.tensors import MicroBatch
 
-LONGEST = 1024  # scores are rows x heads x length x length; beyond this a flash kernel is the better choice
-WIDEST = 512  # larger matrices spend their time in products that transformers' forward has as well
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -31,21 +28,6 @@ class Shape:
     heads: int
     head: int
     eps: float
-
-
-def fits(config: dict[str, Any], device: str, precision: str, max_length: int) -> bool:
-    """Say whether the lean forward covers a model: plain Qwen3 with as many key heads as heads, small, fp32, on a CPU."""
-    rope = config.get("rope_parameters") or {}
-    return (
-        config.get("model_type") == "qwen3"
-        and (device, precision) == ("cpu", "fp32")
-        and max_length <= LONGEST
-        and config["hidden_size"] <= WIDEST
-        and config["num_attention_heads"] == config["num_key_value_heads"]
-        and config.get("hidden_act") == "silu"
-        and rope.get("rope_type", "default") == "default"
-        and not (config.get("attention_bias") or config.get("attention_dropout") or config.get("use_sliding_window"))
-    )
 
 
 def inverse_rms(x: Tensor, eps: float) -> Tensor:

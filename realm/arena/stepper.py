@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,14 +17,13 @@ from realm.arena.formation.batching import split_micro, start_cost
 from realm.arena.formation.packing import pack_rows, plan_packs, refuse_leak
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch, pad_rows
-from realm.arena.lean_forward import LeanForward, fits
+from realm.arena.lean_forward import LeanForward
 from realm.arena.optim.flat import from_named, to_named
 from realm.arena.optim.optimiser import Optimiser
+from realm.armory.estimate import LOGITS_AT_ONCE, lean_fits
 from realm.armory.hero_presets import TrainingDefaults
 from realm.core.clock import Clock, SystemClock
 from realm.core.errors import BadInput, RealmError
-
-LOGITS_AT_ONCE = 2**24  # logits held at a time (elements); larger batches are cut so that a 152 k vocabulary fits
 
 
 class NonFinite(RealmError):
@@ -79,9 +79,10 @@ class Stepper:
         if training.gradient_checkpointing:
             model.gradient_checkpointing_enable()  # type: ignore[operator]
         self.optimiser = Optimiser(model, training)
+        self.largest = (0, 0, 0)  # rows, padded length, trained positions of the largest micro-batch so far
         config: dict[str, Any] = model.config.to_dict()  # type: ignore[operator,union-attr]
         self.start_cost = start_cost(int(self.head.weight.shape[1]), self.device.type)
-        lean = allow_lean and fits(config, self.device.type, training.precision, training.max_length)
+        lean = allow_lean and lean_fits(config, self.device.type, training.precision, training.max_length)
         self.lean = LeanForward(model) if lean and training.batching == "buckets" else None
 
     def step(self, rows: Sequence[EncodedRow]) -> StepResult:
@@ -94,6 +95,7 @@ class Stepper:
             raise BadInput("an optimiser step needs at least one row")
         begin = self.clock.monotonic()
         micros = self.micro_batches(rows)
+        self._note_largest(micros)
         trained = sum(len(micro.targets) for micro in micros)
         self.optimiser.clear_gradients()
         loss = sum(self._backward(micro, trained) for micro in micros)
@@ -112,6 +114,17 @@ class Stepper:
             return [pack_rows([rows[n] for n in pack]) for pack in plan_packs(lengths, self.training.max_length)]
         cuts = split_micro(lengths, self.training.batch_size, self.start_cost)
         return [pad_rows([rows[n] for n in cut], self.pad_id) for cut in cuts]
+
+    def _note_largest(self, micros: Sequence[MicroBatch]) -> None:
+        for micro in micros:
+            found = (micro.ids.shape[0], micro.ids.shape[1], len(micro.targets))
+            self.largest = max(self.largest, found, key=lambda one: one[0] * one[1])
+
+    def peak_bytes(self) -> int:
+        """Return the most memory this process has held so far: allocated on the GPU, resident on a CPU."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_reserved(self.device))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def _backward(self, micro: MicroBatch, trained: int) -> float:
         loss = self.loss_sum(micro) / trained

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from typing import Any
 
 import click
 
@@ -101,3 +102,45 @@ def status() -> None:
     """Show what the arena last said of itself, as JSON."""
     path = open_home().status / "training_status.json"
     click.echo(path.read_text() if path.is_file() else json.dumps({"state": None, "state_reason": "never run here"}))
+
+
+@command.command()
+@click.option("--rows", type=int, help="rows of a micro-batch")
+@click.option("--length", type=int, help="tokens of a row")
+@click.option("--precision", help="fp32, bf16 or fp16")
+@click.option("--adapter", help="none, lora or qlora")
+@click.option("--device", help="cpu or cuda")
+@click.option("--checkpointing/--no-checkpointing", default=None, help="recompute activations in the backward pass")
+@click.option("--json", "as_json", is_flag=True)
+def estimate(as_json: bool, **asked: Any) -> None:
+    """Estimate memory and time of a step, as configured or with some of it changed."""
+    from pydantic import ValidationError
+
+    from realm.armory.estimate_view import Ask, view
+    from realm.core.errors import BadInput
+    from realm.core.field_errors import field_errors
+
+    try:
+        ask = Ask.model_validate(asked)
+    except ValidationError as error:
+        said = "; ".join(f"--{name}: {message}" for name, message in field_errors(error).items())
+        raise BadInput(said, hint="realm arena estimate --help") from error
+    found = view(open_home(), ask)
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else _estimate_text(found))
+
+
+def _estimate_text(found: dict[str, Any]) -> str:
+    lines = [found["model"], *(f"{row['bytes'] / 1e9:9.3f} GB  {row['meaning']}" for row in found["terms"] if row["bytes"])]
+    lines.append(f"{found['total_bytes'] / 1e9:9.3f} GB  in all")
+    run = found["measured"]
+    if run["peak_bytes"]:
+        lines.append(f"{run['peak_bytes'] / 1e9:9.3f} GB  measured in the last run; its largest micro-batch had {run['rows']} "
+                     f"rows of {run['length']} tokens; the estimate for it is {run['error']:+.0%} off")  # fmt: skip
+    else:
+        lines.append(f"nothing measured: {run['peak_bytes_reason']}")
+    seconds = found["step_seconds"]
+    lines.append(f"{seconds:9.3f} s   a step at the speed of the last steps" if seconds else found["step_seconds_reason"])
+    for gpu in found["gpus"]:
+        fit = f"{gpu['left'] / 1e9:.1f} GB left" if gpu["fits"] else f"{-gpu['left'] / 1e9:.1f} GB too little"
+        lines.append(f"  {gpu['name']}: {fit}, about {gpu['step_seconds']:.2g} s a step")
+    return "\n".join(lines)

@@ -141,6 +141,7 @@ class Realm:
         from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
         from realm.arena.quest_routes import quest_router
         from realm.armory.config_routes import config_router
+        from realm.armory.estimate_routes import estimate_router
         from realm.guild.hall_routes import hall_router
         from realm.guild.lineage_routes import lineage_router
         from realm.guild.schedule_routes import schedule_router
@@ -150,7 +151,7 @@ class Realm:
         routers = [board_router(self.paths, self.generate), quest_router(self.paths)]
         routers += [control_router(self.paths), ledger_router(self.paths)]
         routers += [hall_router(self.paths), lineage_router(self.paths), *self._checkpoint_routers()]
-        routers += [config_router(self.paths), schedule_router(self.paths, self.foresee)]
+        routers += [config_router(self.paths), estimate_router(self.paths), schedule_router(self.paths, self.foresee)]
         return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
 
     def vault_app(self, port: int) -> FastAPI:

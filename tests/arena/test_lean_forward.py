@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from realm.arena.formation.rows import form_quest
-from realm.arena.lean_forward import LeanForward, fits
+from realm.arena.lean_forward import LeanForward
 from realm.arena.stepper import Stepper
+from realm.armory.estimate import lean_fits
 from realm.armory.hero_loading import LoadedHero
 from realm.armory.hero_presets import HeroPreset
 
@@ -51,8 +52,8 @@ def test_loss_and_gradients_equal_transformers(
 )  # fmt: skip
 def test_other_models_are_left_to_transformers(loaded: LoadedHero, change: dict[str, Any]):
     config = loaded.model.config.to_dict()
-    assert fits(config, "cpu", "fp32", 512)
-    assert not fits(config | change, "cpu", "fp32", 512)
-    assert not fits(config, "cuda", "fp32", 512)
-    assert not fits(config, "cpu", "bf16", 512)
-    assert not fits(config, "cpu", "fp32", 5000)
+    assert lean_fits(config, "cpu", "fp32", 512)
+    assert not lean_fits(config | change, "cpu", "fp32", 512)
+    assert not lean_fits(config, "cuda", "fp32", 512)
+    assert not lean_fits(config, "cpu", "bf16", 512)
+    assert not lean_fits(config, "cpu", "fp32", 5000)
