@@ -238,7 +238,7 @@ class Catalogue:
             if verified:
                 self._number(place)
             if fresh and others:
-                self._tell("asset.copied", asset, {"id": asset_id, **place.model_dump()})
+                self._tell("asset.copied", asset, _told(asset, place))
         return self._sure(place)
 
     def confirm(self, place: Place) -> None:
@@ -310,10 +310,15 @@ class Catalogue:
         return found
 
     def _tell_dropped(self, asset_id: str, place: Place, state: str, reason: str) -> None:
-        self._tell("asset.dropped", self.get(asset_id), {"id": asset_id, **place.model_dump(), "state": state, "reason": reason})
+        asset = self.get(asset_id)
+        self._tell("asset.dropped", asset, {**_told(asset, place), "state": state, "reason": reason})
 
     def _tell(self, kind: str, asset: Asset, data: dict[str, Any]) -> None:
         events.append(self.connection, kind, subject=asset.id, step=asset.meta.get("step"), data=data, clock=self._clock)
+
+
+def _told(asset: Asset, place: Place) -> dict[str, Any]:
+    return {"id": asset.id, "name": asset.name, "place": f"{place.zone}/{place.stronghold}", **place.model_dump()}
 
 
 def _before(after: int | None) -> Any:

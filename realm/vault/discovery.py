@@ -63,11 +63,16 @@ class VaultDiscovery:
         """Scan everything; the seed's name of `scan`."""
         return self.scan()
 
-    def scan(self, pace: Pace = full_speed, progress: Progress = lambda _: None) -> ScanReport:
-        """Register what is new or changed, mark what is gone, and report; an asset is never registered twice."""
+    def scan(
+        self, pace: Pace = full_speed, progress: Progress = lambda _: None, only: str | None = None
+    ) -> ScanReport:
+        """Register what is new or changed, mark what is gone, and report; an asset is never registered twice.
+
+        With `only`, a path relative to the base directory, everything else is left as it is.
+        """
         begin = self._clock.monotonic()
         with closing(open_facts(self.paths)) as facts:
-            report = _Scan(self.paths, Catalogue(facts, self._clock), pace).run(progress)
+            report = _Scan(self.paths, Catalogue(facts, self._clock), pace).run(progress, only)
         report.seconds = round(self._clock.monotonic() - begin, 3)
         return report
 
@@ -85,7 +90,7 @@ class _Scan:
         self._waiting: list[Judged] = []
         self._flushed = 0
 
-    def run(self, progress: Progress) -> ScanReport:
+    def run(self, progress: Progress, only: str | None = None) -> ScanReport:
         _keep_zone(self._facts, self._zone)
         known = {row["path"]: (row["asset_id"], row["state"], row["file_count"]) for row in self._facts.execute(
             "SELECT l.path, l.asset_id, l.state, a.file_count FROM locations l JOIN assets a ON a.id = l.asset_id"
@@ -94,6 +99,8 @@ class _Scan:
         seen = set()
         for find in walk(self._paths):
             seen.add(find.path)
+            if only is not None and find.path != only:
+                continue
             if isinstance(find, Odd):
                 self._refuse(find.path, find.why)
                 continue
@@ -104,7 +111,10 @@ class _Scan:
             progress(find.path)
             self._look(find)
         self._flush()
-        gone = [(path, row[0]) for path, row in known.items() if row[1] == "present" and path not in seen]
+        gone = [
+            (path, row[0]) for path, row in known.items()
+            if row[1] == "present" and path not in seen and (only is None or path == only)
+        ]  # fmt: skip
         self._miss(gone)
         return self._report
 
