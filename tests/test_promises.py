@@ -34,6 +34,8 @@ SCRIPTS = [
     ("safety/comprehensive_health_check.py", ["--help"], "agree"),
 ]
 
+ASKED = "VaultKeeper().locate('data_train_syllo_abc').best_location.path"
+
 # imports, an expression over them, its expected value
 IMPORTS = [
     ("from realm import Realm", "Realm().watchtower.pool.gaze().battle_state", "offline"),
@@ -45,6 +47,11 @@ IMPORTS = [
     ("from core.hosts import get_service_url, get_host, is_trainer_local", "is_trainer_local()", True),
     ("from core.hosts import get_service_url", "get_service_url('ledger')", "http://127.0.0.1:8767/api/ledger"),
     ("from core.paths import get_base_dir", "str(get_base_dir())", None),
+    ("from vault import ask_vault_first, VaultKeeper, VaultDiscovery", "VaultDiscovery().scan_all().problems", []),
+    ("from vault import VaultKeeper", "VaultKeeper().locate('checkpoint_175000').found", False),
+    ("from vault import VaultDiscovery, VaultKeeper", f"(VaultDiscovery().scan_all(), {ASKED})[1]", "data/train_syllo_abc.jsonl"),
+    ("from vault import ask_vault_first", "str(ask_vault_first('checkpoint_175000', fallback='README.md'))", "README.md"),
+    ("from vault.client import VaultKeeperClient", "VaultKeeperClient('127.0.0.1:9').is_available()", False),
     ("from core.checkpoint_ledger import extract_step", "extract_step('checkpoint-190000-20251127-1430')", 190000),
     ("from core.checkpoint_ledger import get_ledger", "get_ledger().get_latest()", None),
     ("from core.checkpoint_ledger import get_ledger_client", "get_ledger_client().is_available()", True),
@@ -53,6 +60,8 @@ IMPORTS = [
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train_syllo_abc.jsonl").write_text("{}\n")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("REALM_")}
     return {**clean, "REALM_HOME": str(tmp_path)}
 

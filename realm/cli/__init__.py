@@ -26,7 +26,7 @@ PLACES = {
     "ledger": ("realm.cli.ledger", "checkpoints and their records"),
     "weaver": ("realm.cli.weaver", "supervise the services of this host"),
     "tavern": ("realm.cli.tavern", "serve the game"),
-    "vault": ("realm.cli.vault", "serve the ledger and training API"),
+    "vault": ("realm.cli.vault", "assets and their copies: find, scan, verify, scrub, fetch; serve"),
     "watchtower": ("realm.cli.watchtower", "serve read-only views and metrics"),
     "tasks": ("realm.cli.tasks", "work beside the training: list, run one, the task master"),
     "lineage": ("realm.cli.lineage", "what made a checkpoint; who makes and refuses quests"),

@@ -1,14 +1,19 @@
-"""`realm vault`: the ledger and training API."""
+"""`realm vault`: what the vault keeps, and its HTTP service."""
 
 from __future__ import annotations
 
 import click
 
+from realm.cli import vault_keeper
 from realm.core.paths import open_home
 
 
-@click.group(help="Serve the ledger and training API.")
+@click.group(help="Assets and their copies: find, verify, mend, restore; the vault's service.")
 def command() -> None: ...
+
+
+for one in vault_keeper.COMMANDS:
+    command.add_command(one)
 
 
 @command.command("serve")

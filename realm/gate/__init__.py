@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realm.guild.curriculum import Decision, HeroDiet
     from realm.guild.schedule import Schedule
     from realm.sentinels import Sentinels
+    from realm.vault.keeper import VaultKeeper
     from realm.watchtower import Watchtower
 
 
@@ -155,13 +156,23 @@ class Realm:
         return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
 
     def vault_app(self, port: int) -> FastAPI:
-        """Build the vault's server: ledger, checkpoints, evals and training API."""
+        """Build the vault's server: keeper, ledger, checkpoints, evals and training API; its rounds run while it is served."""
         from realm.arena.board_routes import control_router
         from realm.core.web import make_app
+        from realm.gate.vault_service import rounds_of
+        from realm.vault.keeper_routes import keeper_router
         from realm.vault.routes import ledger_router
 
-        routers = [ledger_router(self.paths), control_router(self.paths), *self._checkpoint_routers()]
-        return make_app("vault", routers, port=port)
+        routers = [keeper_router(self.paths, self.keeper), ledger_router(self.paths), control_router(self.paths)]
+        routers += self._checkpoint_routers()
+        return make_app("vault", routers, port=port, lifespan=rounds_of(self.keeper))
+
+    @cached_property
+    def keeper(self) -> VaultKeeper:
+        """Return the vault's keeper: where every asset is, and verified copies of them."""
+        from realm.vault.keeper import VaultKeeper
+
+        return VaultKeeper(self.paths)
 
     def _checkpoint_routers(self) -> list[APIRouter]:
         """What both the Tavern and the vault serve of checkpoints and evals."""

@@ -38,6 +38,7 @@ def works(realm: Realm) -> dict[str, Work]:
         "health_check": Work(lambda: patrol(realm)),
         "validate_queue": Work(lambda: validate_queue(paths), lambda: _none_waits(paths)),
         "checkpoint_cleanup": Work(lambda: clean_up(paths), lambda: _busy(paths, "arena", "cleans up after every save")),
+        "vault_scan": Work(lambda: scan_vault(paths)),
         "model_warmup": Work(lambda: warm_up(paths), lambda: _no_checkpoint(paths)),
         "lineage_report": Work(lambda: lineage_report(paths)),
     }
@@ -175,6 +176,20 @@ def clean_up(paths: Paths) -> str:
     with single_instance(paths, "arena"), closing(open_facts(paths)) as facts:
         decided = apply(paths, facts, keep)
     return f"{len(decided.dropped)} checkpoints dropped, {len(decided.kept)} kept"
+
+
+def scan_vault(paths: Paths) -> str:
+    """Bring the vault's catalogue and the base directory together; raises BadInput naming what cannot be registered."""
+    from realm.vault.discovery import VaultDiscovery
+    from realm.vault.sharing import share
+
+    found = VaultDiscovery(paths).scan()
+    saved = share(paths).saved
+    wrong = [*found.problems, *(f"{asset_id} is damaged" for asset_id in found.damaged)]
+    if wrong:
+        raise BadInput(f"{len(wrong)} problems: {'; '.join(wrong[:3])}", hint="realm vault scan shows all of them")
+    said = f"{found.seen} assets seen, {len(found.registered)} new or changed, {len(found.missing) + len(found.dropped)} gone"
+    return f"{said}, {saved} bytes saved by links"
 
 
 def warm_up(paths: Paths) -> str:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from realm.core import manifest as folder_manifest
 from realm.core.clock import SYSTEM, Clock
@@ -30,12 +31,16 @@ Progress = Callable[[str], None]
 
 @dataclass
 class ScanReport:
-    """What a scan did; `problems` names what could not be registered and why, `damaged` the ids of damaged copies."""
+    """What a scan did; `missing` went unasked, `dropped` by a rule or the player, `problems` could not be registered.
+
+    Ids, but for `problems`, which are sentences.
+    """
 
     seen: int = 0
     unchanged: int = 0
     registered: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     bytes_hashed: int = 0
@@ -68,7 +73,7 @@ class VaultDiscovery:
     ) -> ScanReport:
         """Register what is new or changed, mark what is gone, and report; an asset is never registered twice.
 
-        With `only`, a path relative to the base directory, everything else is left as it is.
+        With `only`, an asset's id, everything else is left as it is.
         """
         begin = self._clock.monotonic()
         with closing(open_facts(self.paths)) as facts:
@@ -99,7 +104,7 @@ class _Scan:
         seen = set()
         for find in walk(self._paths):
             seen.add(find.path)
-            if only is not None and find.path != only:
+            if only is not None and (isinstance(find, Odd) or find.id != only):
                 continue
             if isinstance(find, Odd):
                 self._refuse(find.path, find.why)
@@ -113,7 +118,7 @@ class _Scan:
         self._flush()
         gone = [
             (path, row[0]) for path, row in known.items()
-            if row[1] == "present" and path not in seen and (only is None or path == only)
+            if row[1] == "present" and path not in seen and only in (None, row[0])
         ]  # fmt: skip
         self._miss(gone)
         return self._report
@@ -246,9 +251,27 @@ class _Scan:
             with transaction(self._facts):
                 for path, asset_id in gone[start : start + BATCH]:
                     place = Place(zone=self._zone, stronghold=HOME, kind="local", path=path)
-                    self._catalogue.mark(place, "missing", "it is not in the base directory any more")
                     forget_marks(self._facts, path)
-                    self._report.missing.append(asset_id)
+                    if self._let_go(path):
+                        self._forget(asset_id, place)
+                        self._report.dropped.append(asset_id)
+                    else:
+                        self._catalogue.mark(place, "missing", "it is not in the base directory any more")
+                        self._report.missing.append(asset_id)
+
+    def _let_go(self, path: str) -> bool:
+        """Say whether a rule or the player took it away: the ledger and the board remember what they dropped."""
+        name = PurePosixPath(path).name
+        gone = (
+            "SELECT 1 FROM checkpoints WHERE name = ? AND state = 'dropped'"
+            " UNION SELECT 1 FROM quests WHERE file = ? AND (kept = 0 OR state = 'deleted')"
+        )
+        return self._facts.execute(gone, (name, name)).fetchone() is not None
+
+    def _forget(self, asset_id: str, place: Place) -> None:
+        self._catalogue.forget(asset_id, place, "dropped")
+        if not self._catalogue.locations(asset_id, present=False):
+            self._catalogue.forget_asset(asset_id)
 
 
 def local_zone(paths: Paths) -> str:

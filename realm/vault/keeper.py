@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from realm.core.errors import BadInput, Conflict, Corrupt, RealmError, Unavailab
 from realm.core.logs import get_logger
 from realm.core.manifest import NAME, verify
 from realm.core.paths import Paths, open_home
-from realm.core.store import open_facts, read_facts
+from realm.core.store import open_facts, read_facts, transaction
 from realm.vault.assets import FILE_TYPES, Asset, AssetManifest
 from realm.vault.catalogue import Catalogue, Location, Page
-from realm.vault.discovery import VaultDiscovery
+from realm.vault.discovery import VaultDiscovery, local_zone
 from realm.vault.drill import restore
 from realm.vault.mending import Bring, damages, mend
 
@@ -67,7 +66,7 @@ class KeeperCalls(Protocol):
 
     def search(self, text: str = "", type: str | None = None, after: int | None = None, limit: int = 50) -> Page: ...
 
-    def register(self, path: str | Path) -> Asset: ...
+    def register(self, asset_id: str) -> Asset: ...
 
     def ensure_local(self, asset_id: str) -> Path: ...
 
@@ -79,7 +78,7 @@ class VaultKeeper:
 
     def __init__(self, paths: Paths | None = None, courier: Courier | None = None, clock: Clock = SYSTEM) -> None:
         self.paths = paths or open_home()
-        self._courier = courier
+        self.courier = courier
         self._clock = clock
 
     @contextmanager
@@ -114,31 +113,22 @@ class VaultKeeper:
         """Say whether the keeper can be asked; the local one always can."""
         return True
 
-    def register(self, path: str | Path) -> Asset:
-        """Enter what lies at a path of the base directory now, without waiting for a scan.
+    def register(self, asset_id: str) -> Asset:
+        """Enter what the base directory holds under an id now, without waiting for a scan; returns it.
 
-        Raises BadInput for a path where no asset can be, Corrupt for a damaged one, Conflict for an id that is taken.
+        Raises Unknown when nothing of that id lies here, Corrupt for a damaged one, Conflict for an id that is taken.
         """
-        wanted = self._inside(path)
-        report = VaultDiscovery(self.paths, self._clock).scan(only=wanted)
-        if report.problems:
-            raise Conflict(report.problems[0], hint="nothing was registered")
-        if report.damaged:
-            raise Corrupt(f"{wanted} is damaged", hint=f"realm vault show {report.damaged[0]}")
-        if not report.seen:
-            raise BadInput(f"no asset lies at {wanted}",
-                           hint="assets lie in models/, data/, queue/recently_completed/, snapshots/, backups/")  # fmt: skip
         with self._reading() as catalogue:
-            row = catalogue.connection.execute(
-                "SELECT asset_id FROM locations WHERE kind = 'local' AND path = ?", (wanted,)
-            ).fetchone()
-            return catalogue.get(row["asset_id"])
-
-    def _inside(self, path: str | Path) -> str:
-        found = (self.paths.home / path).resolve()
-        if not found.is_relative_to(self.paths.home.resolve()) or found == self.paths.home.resolve():
-            raise BadInput(f"{str(path)[:200]} is not in the base directory", hint="give a path relative to it")
-        return found.relative_to(self.paths.home.resolve()).as_posix()
+            catalogue.find(asset_id)
+        report = VaultDiscovery(self.paths, self._clock).scan(only=asset_id)
+        if report.problems:
+            raise Conflict(report.problems[0], hint="it was not registered")
+        if report.damaged:
+            raise Corrupt(f"{asset_id} is damaged", hint=f"realm vault show {asset_id}")
+        if not report.seen:
+            raise Unknown(f"nothing in this base directory is {asset_id}",
+                          hint="assets lie in models/, data/, queue/recently_completed/, snapshots/, backups/")  # fmt: skip
+        return self.asset(asset_id)
 
     def ensure_local(self, asset_id: str) -> Path:
         """Return a path in this base directory whose every byte was compared with the manifest just now.
@@ -147,7 +137,7 @@ class VaultKeeper:
         Unknown when the vault does not know the asset, Unavailable naming where it is when it cannot be had.
         """
         if self.locate(asset_id).asset is None:
-            VaultDiscovery(self.paths, self._clock).scan()
+            VaultDiscovery(self.paths, self._clock).scan(only=asset_id)
         tried: list[str] = []
         with self._writing() as catalogue:
             catalogue.get(asset_id)
@@ -161,7 +151,7 @@ class VaultKeeper:
     def _whole(self, catalogue: Catalogue, copy: Location) -> Path | None:
         damaged = damages(self.paths, catalogue.manifest(copy.asset_id), copy.path)
         if damaged:
-            bring = self._courier.bring if self._courier else None
+            bring = self.courier.bring if self.courier else None
             if mend(self.paths, catalogue, copy, damaged, bring, self._clock).lost:
                 return None
         else:
@@ -170,11 +160,11 @@ class VaultKeeper:
 
     def _fetched(self, catalogue: Catalogue, copy: Location, tried: list[str]) -> Path | None:
         place = f"{copy.zone}/{copy.stronghold}"
-        if self._courier is None:
+        if self.courier is None:
             tried.append(f"{place}: this process cannot fetch")
             return None
         try:
-            self._courier.land(copy, catalogue.manifest(copy.asset_id))
+            self.courier.land(copy, catalogue.manifest(copy.asset_id))
         except (Unavailable, Unknown, Corrupt) as error:
             log.warning("%s from %s: %s", copy.asset_id, place, error)
             tried.append(f"{place}: {error.message}")
@@ -199,7 +189,7 @@ class VaultKeeper:
             raise BadInput(f"{target.parent} is no folder", hint="make it first")
         with self._reading() as catalogue:
             manifest, copies = catalogue.manifest(asset_id), catalogue.locations(asset_id)
-        bring = self._courier.bring if self._courier else None
+        bring = self.courier.bring if self.courier else None
         tried = []
         for copy in copies:
             if copy.kind != "local" and bring is None:
@@ -219,14 +209,24 @@ class VaultKeeper:
             return target / Path(manifest.name).name if manifest.type in FILE_TYPES else target
         raise self._nowhere(asset_id, [], tried)
 
+    def present_on_disk(self, asset_id: str) -> bool:
+        """Look for an asset that no scan has entered yet; True when it is there, and entered now."""
+        report = VaultDiscovery(self.paths, self._clock).scan(only=asset_id)
+        return bool(report.registered or report.unchanged)
+
+    def learn(self, manifest: AssetManifest, asset: Asset, copies: list[Location]) -> None:
+        """Enter what another keeper says of an asset and its copies elsewhere; nothing of it counts as verified here."""
+        own = local_zone(self.paths)
+        with self._writing() as catalogue, transaction(catalogue.connection):
+            catalogue.put(manifest, created_at=asset.created_at, meta=asset.meta)
+            for copy in copies:
+                if copy.zone != own:
+                    catalogue.place(asset.id, copy.place, verified=False)
+
     def manifest(self, asset_id: str) -> AssetManifest:
         """Return every file of an asset as registered; raises Unknown."""
         with self._reading() as catalogue:
             return catalogue.manifest(asset_id)
-
-    def connection(self) -> sqlite3.Connection:
-        """Return an own connection to the store; the caller closes it."""
-        return open_facts(self.paths)
 
 
 def ask_vault_first(asset_id: str, fallback: str | Path | None = None, *, keeper: VaultKeeper | None = None) -> Path:

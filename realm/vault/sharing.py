@@ -90,24 +90,27 @@ def plan_group(group: list[sqlite3.Row]) -> Iterator[tuple[sqlite3.Row, list[sql
 def _link(paths: Paths, facts: sqlite3.Connection, source: sqlite3.Row, targets: list[sqlite3.Row]) -> tuple[int, bool]:
     expected = AssetFile(path="source", size=source["size"], sha256=source["sha256"])
     done = 0
-    try:
-        check_file(paths.home, source["path"], expected)
-        for target in targets:
+    for target in targets:
+        try:
             # What rotted unseen would be hidden, not mended, by a link: the scrub has to see it.
-            check_file(paths.home, target["path"], expected)
+            for one in (source, target):
+                check_file(paths.home, one["path"], expected)
             durable.share_file(paths.home / source["path"], paths.home / target["path"])
             mark = mark_of(os.stat(paths.home / target["path"]))
-            facts.execute(
-                "UPDATE scanned_files SET mtime_ns = ?, inode = ? WHERE path = ?", (mark.mtime_ns, mark.inode, target["path"])
-            )
-            done += 1
-    except (Corrupt, Unknown, FileNotFoundError) as error:
-        log.warning("not linked to %s: %s", source["path"], error)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        log.warning("no hard links in %s: %s", paths.home, error)
-        return done, False
+        except (Unknown, FileNotFoundError):
+            continue  # dropped meanwhile
+        except Corrupt as error:
+            log.warning("not linked: %s", error.message)
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            log.warning("no hard links in %s: %s", paths.home, error)
+            return done, False
+        facts.execute(
+            "UPDATE scanned_files SET mtime_ns = ?, inode = ? WHERE path = ?", (mark.mtime_ns, mark.inode, target["path"])
+        )
+        done += 1
     return done, True
 
 

@@ -68,9 +68,8 @@ def test_why_a_gpu_task_may_or_may_not_run(last: LastRun | None, load: Load, nee
     assert standing(TASKS["sparring_binary"], last, NOW, load, needs).why_not == why
 
 
-def test_cpu_tasks_run_whatever_the_load_and_what_is_missing_never_runs() -> None:
+def test_cpu_tasks_run_whatever_the_load() -> None:
     assert standing(TASKS["health_check"], None, NOW, BUSY).why_not == ""
-    assert "catalogue" in standing(TASKS["vault_scan"], None, NOW, IDLE).why_not
 
 
 def test_the_most_urgent_runs_and_of_equals_the_one_that_waited_longest() -> None:
@@ -134,7 +133,7 @@ def bench(empty_home: Paths, facts: sqlite3.Connection) -> Bench:
 def test_a_day_of_looks_keeps_every_cooldown(bench: Bench, facts: sqlite3.Connection) -> None:
     for _ in range(3000):
         bench.clock.advance(max(bench.master.tick(), 1.0))
-    assert set(bench.done) == set(TASKS) - {"sparring_sy", "vault_scan"}
+    assert set(bench.done) == set(TASKS) - {"sparring_sy"}
     for name in set(bench.done):
         starts = [datetime.fromisoformat(row["started_at"]) for row in runs.recent(facts, 5000) if row["task"] == name][::-1]
         gaps = [(b - a).total_seconds() for a, b in pairwise(starts)]
@@ -164,8 +163,8 @@ def test_runs_and_events_say_how_it_ended(bench: Bench, facts: sqlite3.Connectio
         ("generate_binary", "done", 2.0, "did generate_binary"), ("health_check", "failed", 2.0, "3 findings"),
         ("lineage_report", "failed", 2.0, "ZeroDivisionError: oh"),
     ]  # fmt: skip
-    with pytest.raises(Conflict, match="vault_scan cannot run: the vault keeps no catalogue"):
-        bench.master.run("vault_scan", "player")
+    with pytest.raises(Conflict, match="vault_scan cannot run: nothing does it"):
+        TaskMaster(empty_home, facts, {}, lambda: IDLE).run("vault_scan", "player")
 
 
 def test_a_run_that_a_process_left_is_interrupted_and_no_two_run_at_once(
@@ -188,14 +187,13 @@ def test_the_status_files_hold_what_was_decided(bench: Bench, empty_home: Paths)
     assert len(state) == 11
     assert state["process_eval_queue"]["last_state"] == "done"
     assert state["process_eval_queue"]["ready_in_s"] == 60.0
-    assert state["vault_scan"]["enabled"] is False
+    assert state["vault_scan"]["ready"] is True
 
 
 def test_the_api_lists_asks_and_refuses(bench: Bench, empty_home: Paths) -> None:
     app = make_app("taskmaster", [task_router(empty_home, bench.master)], port=21766)
     with TestClient(app, base_url="http://127.0.0.1:21766") as client:
         assert client.post("/api/tasks/sparring_sy/run", json={}).status_code == 202
-        assert client.post("/api/tasks/vault_scan/run", json={}).status_code == 409
         assert client.post("/api/tasks/nothing/run", json={}).status_code == 404
         assert bench.done == []
         bench.master.tick()

@@ -83,6 +83,22 @@ def test_what_comes_and_goes(paths: Paths, catalogue: Catalogue) -> None:
     assert len(catalogue.locations("checkpoint_50")) == 1
 
 
+def test_what_the_ledger_dropped_leaves_the_catalogue(paths: Paths, catalogue: Catalogue) -> None:
+    name = "checkpoint-50-20260101-0000"
+    VaultDiscovery(paths).scan()
+    catalogue.connection.execute(
+        "INSERT INTO checkpoints(name, step, state, generation, weights_sha256, manifest_sha256, size, created_at, record)"
+        " VALUES (?, 50, 'dropped', 1, '', '', 0, '', '{}')", (name,)
+    )  # fmt: skip
+    shutil.rmtree(paths.current_model / name)
+
+    report = VaultDiscovery(paths).scan()
+
+    assert (report.dropped, report.missing) == (["checkpoint_50"], [])
+    assert catalogue.find("checkpoint_50") is None
+    assert [event["kind"] for event in events.latest(catalogue.connection, 1)] == ["asset.dropped"]
+
+
 def test_going_of_one_takes_no_neighbour_along(paths: Paths, catalogue: Catalogue) -> None:
     for name in ("m", "m-a", "m.b", "m0"):
         shutil.copytree(paths.models / "Qwen3-0.6B", paths.models / name)

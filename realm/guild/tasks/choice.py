@@ -44,9 +44,7 @@ def cooldown_left(task: Task, last: LastRun | None, now: datetime) -> float:
 def standing(task: Task, last: LastRun | None, now: datetime, load: Load, needs: str = "") -> Standing:
     """Decide whether a task may run; `needs` is what it finds missing at this moment, empty for nothing."""
     left = cooldown_left(task, last, now)
-    if task.lacks:
-        why = task.lacks
-    elif last is not None and last.state == "running":
+    if last is not None and last.state == "running":
         why = "it runs"
     elif left > 0:
         why = f"it rests for {left:.0f} s more"

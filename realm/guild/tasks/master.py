@@ -48,9 +48,9 @@ class TaskMaster:
 
     def ask(self, name: str) -> None:
         """Have a task run as soon as no other does; raises Unknown, and Conflict for one that cannot run at all."""
-        task = get_task(name)
-        if task.lacks:
-            raise Conflict(f"task {name} cannot run: {task.lacks}")
+        get_task(name)
+        if name not in self._works:
+            raise Conflict(f"task {name} cannot run: nothing does it in this installation")
         if name not in self._asked:
             self._asked.append(name)
 
@@ -94,8 +94,8 @@ class TaskMaster:
         Raises Unknown, Conflict when it cannot run at all or another task runs on this base directory.
         """
         task = get_task(name)
-        if task.lacks or name not in self._works:
-            raise Conflict(f"task {name} cannot run: {task.lacks or 'nothing does it in this installation'}")
+        if name not in self._works:
+            raise Conflict(f"task {name} cannot run: nothing does it in this installation")
         with single_instance(self._paths, LOCK):
             with self._guard:
                 runs.end_left(self.connection, self._clock)
@@ -130,7 +130,7 @@ def view(one: Standing) -> dict[str, Any]:
     task, last = one.task, one.last
     return {
         "id": task.id, "title": task.title, "device": task.device, "priority": task.priority, "cooldown_s": task.cooldown_s,
-        "by_itself": task.by_itself, "enabled": not task.lacks, "ready": not one.why_not, "why_not": one.why_not or None,
+        "by_itself": task.by_itself, "ready": not one.why_not, "why_not": one.why_not or None,
         "ready_in_s": round(one.ready_in_s, 1), "last_state": last.state if last else None,
         "last_at": stamp(last.started_at) if last else None, "last_summary": last.summary if last else None,
     }  # fmt: skip

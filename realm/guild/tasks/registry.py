@@ -12,7 +12,7 @@ Device = Literal["gpu", "cpu"]
 
 @dataclass(frozen=True)
 class Task:
-    """One row; `by_itself` says whether the task master runs it unasked, `lacks` why it cannot run at all yet."""
+    """One row; `by_itself` says whether the task master runs it unasked."""
 
     id: str
     title: str
@@ -20,7 +20,6 @@ class Task:
     priority: int
     cooldown_s: int
     by_itself: bool = True
-    lacks: str = ""
 
 
 TASKS: dict[str, Task] = {task.id: task for task in (
@@ -32,8 +31,7 @@ TASKS: dict[str, Task] = {task.id: task for task in (
     Task("health_check", "Walk every check of the sentinels", "cpu", 4, 1800),
     Task("validate_queue", "Look at the waiting quests at the deepest level", "cpu", 4, 1800),
     Task("checkpoint_cleanup", "Drop the checkpoints that no retention rule keeps", "cpu", 3, 3600),
-    Task("vault_scan", "Look for assets the vault does not know", "cpu", 3, 3600,
-         lacks="the vault keeps no catalogue of assets yet"),
+    Task("vault_scan", "Look for assets the vault does not know", "cpu", 3, 3600),
     Task("model_warmup", "Load the newest checkpoint into the oracle", "gpu", 2, 7200),
     Task("lineage_report", "Write status/lineage.json", "cpu", 2, 3600),
 )}  # fmt: skip
