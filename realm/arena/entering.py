@@ -12,6 +12,7 @@ from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, ver
 from realm.arena.deaths import FightMark, note_death, read_mark
 from realm.arena.forming import Cut
 from realm.arena.progress import Progress
+from realm.arena.receipts import store_receipts
 from realm.arena.reconcile import reconcile
 from realm.arena.saver import EnqueueEvals, Saver
 from realm.arena.stepper import Stepper, StepResult, fix_numerics
@@ -24,7 +25,7 @@ from realm.core.errors import Corrupt, RealmError, Unavailable
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, open_telemetry, transaction
-from realm.vault.ledger import ConsumedRows
+from realm.vault.ledger import SIDECAR, ConsumedRows, read_record
 from realm.vault.retention import Keep
 
 log = get_logger("battle")
@@ -129,6 +130,8 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     progress.status.update(threads=torch.get_num_threads(), hero=hero.id, step=0)
     if newest is not None:
         _resume(arena, newest.name)
+        ended = [done.quest for done in read_record(newest / SIDECAR).quests if done.complete]
+        store_receipts(facts, telemetry, ended, clock)
     arena.deaths = note_death(paths, facts, death, arena.step, clock)
     progress.restore(progress.smoothed, arena.step)
     return arena

@@ -130,16 +130,20 @@ class Progress:
         self.status.update(state=state, state_reason=reason)
         self.publish(force=force)
 
+    def flush(self) -> None:
+        """Write the steps that are not in the loss curve yet."""
+        if self._pending:
+            with transaction(self._telemetry):
+                self._telemetry.executemany("INSERT OR REPLACE INTO steps VALUES (?,?,?,?,?,?,?,?,?)", self._pending)
+            self._pending.clear()
+
     def publish(self, *, force: bool = False) -> None:
         """Write status, telemetry and heartbeat; at most once a second unless forced."""
         now = self._clock.monotonic()
         if not force and now - self._published < PUBLISH_S:
             return
         self._published = now
-        if self._pending:
-            with transaction(self._telemetry):
-                self._telemetry.executemany("INSERT OR REPLACE INTO steps VALUES (?,?,?,?,?,?,?,?,?)", self._pending)
-            self._pending.clear()
+        self.flush()
         status = {
             **self.status, "at": stamp(self._clock.now()), "monotonic": now, "pid": os.getpid(),
             "instance": os.environ.get("REALM_INSTANCE", ""),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 
 from realm.arena.quest import get_quest
 from realm.arena.quest_view import quest_details
+from realm.arena.receipts import receipt_of
 from realm.arena.row_view import file_tokens, inbox_file, quest_tokens
 from realm.core.ids import check_id
 from realm.core.paths import Paths
@@ -38,5 +39,11 @@ def quest_router(paths: Paths) -> APIRouter:
         with closing(read_facts(paths)) as facts:
             quest = get_quest(facts, check_id(quest_id))
         return quest_tokens(paths, quest, row)
+
+    @router.get("/{quest_id}/receipt")
+    def receipt(quest_id: str) -> dict[str, Any]:
+        """Show what a completed quest brought: tokens, seconds, losses, strain, numbers of the nearest checkpoints."""
+        with closing(read_facts(paths)) as facts:
+            return receipt_of(facts, get_quest(facts, check_id(quest_id)))
 
     return router

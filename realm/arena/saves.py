@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from realm.arena import board
 from realm.arena.checkpoint_io import STATE_FORMAT, Weights, rng_states, versions
+from realm.arena.receipts import store_receipts
 from realm.arena.saver import Outcome, Poisoned, Snapshot
 from realm.armory.template import template_hash
 
@@ -21,7 +22,8 @@ def save_due(arena: Arena) -> bool:
 
 
 def save(arena: Arena) -> None:
-    """Take a snapshot of this step and let the saver write it."""
+    """Take a snapshot of this step and let the saver write it; the loss curve holds every step that a checkpoint contains."""
+    arena.progress.flush()
     note_save(arena, arena.saver.start(snapshot(arena)))
     arena.saved_at = arena.clock.monotonic()
 
@@ -69,6 +71,7 @@ def note_save(arena: Arena, outcome: Outcome | None) -> None:
             del arena.cursor.consumed[done.quest]
         elif later is not None:
             arena.cursor.consumed[done.quest] = later.model_copy(update={"from_step": done.to_step})
+    store_receipts(arena.facts, arena.telemetry, [done.quest for done in record.quests if done.complete], arena.clock)
     # An end that was noted after the snapshot is not in this checkpoint.
     for quest in outcome.ends:
         if any(done.quest == quest for done in record.quests):

@@ -37,4 +37,45 @@ def inspect(what: str, row: int, as_json: bool) -> None:
     say(found, row_text(found), as_json=as_json)
 
 
-LOOKS: tuple[click.Command, ...] = (inspect,)
+@click.command()
+@click.option("--step", type=click.IntRange(min=1), required=True)
+@click.option("--json", "as_json", is_flag=True)
+def rows(step: int, as_json: bool) -> None:
+    """Name the rows that an optimiser step was made of, with its loss."""
+    from realm.arena.timeline import rows_text, step_rows
+
+    found = step_rows(open_home(), step)
+    say(found, rows_text(found), as_json=as_json)
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def replay(checkpoint: str, steps: int, as_json: bool) -> int:
+    """Train recorded steps after a checkpoint (0: the base hero) again, in memory, and compare losses and digests.
+
+    Exit code 0 when all of them came out again, 6 when one did not, 1 when it ended early.
+    """
+    from realm.arena.replay import replay as repeat
+    from realm.arena.replay import replay_text
+
+    found = repeat(open_home(), checkpoint, steps)
+    say(found.as_json(), replay_text(found), as_json=as_json)
+    return 6 if found.differences else int(found.missing is not None)
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--name", required=True, help="id of the new hero")
+@click.option("--to", "target", type=click.Path(path_type=Path), help="the new base directory; default: beside this one")
+def fork(checkpoint: str, name: str, target: Path | None) -> None:
+    """Begin another hero's line at a checkpoint, in a base directory of its own."""
+    from realm.gate.forking import fork as begin
+
+    paths = open_home()
+    made = begin(paths, checkpoint, name, target)
+    click.echo(f"{name} goes on from {checkpoint} in {made.home}\n  realm --home {made.home} --port-base N up")
+
+
+LOOKS: tuple[click.Command, ...] = (inspect, rows, replay, fork)

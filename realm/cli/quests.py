@@ -11,7 +11,7 @@ import click
 from realm.core.paths import PRIORITIES, open_home
 
 
-@click.group(help="The quest board: list, show, add, set-priority, retry, delete.")
+@click.group(help="The quest board: list, show, receipt, add, set-priority, retry, delete.")
 def command() -> None: ...
 
 
@@ -59,6 +59,20 @@ def show(quest_id: str, as_json: bool) -> None:
     with closing(read_facts(paths)) as facts:
         found = quest_details(paths, get_quest(facts, quest_id))
     click.echo(json.dumps(found, ensure_ascii=False, indent=1) if as_json else quest_text(found))
+
+
+@command.command()
+@click.argument("quest_id")
+@click.option("--json", "as_json", is_flag=True)
+def receipt(quest_id: str, as_json: bool) -> None:
+    """Show what a completed quest brought: tokens, seconds, losses, strain, evals before and after."""
+    from realm.arena.quest import get_quest
+    from realm.arena.receipts import receipt_of, receipt_text
+    from realm.core.store import read_facts
+
+    with closing(read_facts(open_home())) as facts:
+        found = receipt_of(facts, get_quest(facts, quest_id))
+    click.echo(json.dumps(found, ensure_ascii=False, indent=1) if as_json else receipt_text(found))
 
 
 @command.command()

@@ -141,6 +141,7 @@ class Realm:
         """Build the game's server."""
         from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
         from realm.arena.quest_routes import quest_router
+        from realm.arena.training_routes import training_router
         from realm.armory.config_routes import config_router
         from realm.armory.estimate_routes import estimate_router
         from realm.guild.hall_routes import hall_router
@@ -149,7 +150,7 @@ class Realm:
         from realm.tavern.app import make_tavern
         from realm.vault.routes import ledger_router
 
-        routers = [board_router(self.paths, self.generate), quest_router(self.paths)]
+        routers = [board_router(self.paths, self.generate), quest_router(self.paths), training_router(self.paths)]
         routers += [control_router(self.paths), ledger_router(self.paths)]
         routers += [hall_router(self.paths), lineage_router(self.paths), *self._checkpoint_routers()]
         routers += [config_router(self.paths), estimate_router(self.paths), schedule_router(self.paths, self.foresee)]
