@@ -27,6 +27,8 @@ Cards = Callable[[], Mapping[str, SkillCard]]
 Alive = Callable[[int, float | None], bool]
 Signature = tuple[int, int, int] | None
 CARDS_EVERY_S = 5.0
+# A home that holds this file is no realm but a replayed recording of one.
+DEMO_MARK = "demo.json"
 
 
 def process_alive(pid: int, created: float | None = None) -> bool:
@@ -88,6 +90,7 @@ class Sources:
             gone=frozenset(row.name for row in facts.services if self._gone(row)),
             free_bytes=shutil.disk_usage(self.paths.home).free,
             forge=self._forge.read(),
+            demo=read_json(self.paths.home / DEMO_MARK, "")[0],
         )
         return _with_validation(inputs, self.telemetry)
 

@@ -113,3 +113,4 @@ class Inputs:
     gone: frozenset[str] = frozenset()
     free_bytes: int | None = None
     forge: Mapping[str, Any] = field(default_factory=dict)
+    demo: Mapping[str, Any] | None = None

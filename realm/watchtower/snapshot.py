@@ -23,6 +23,7 @@ def build_snapshot(inputs: Inputs) -> dict[str, Any]:
     snapshot: dict[str, Any] = {"cursor": inputs.facts.cursor, "seen": inputs.facts.seen, "at": stamp(inputs.now)}
     put(snapshot, "build", inputs.build or None, "the web app is not built")
     put(snapshot, "home_name", inputs.home_name or None, "the base directory has no name")
+    put(snapshot, "demo", inputs.demo, "this realm lives; nothing is replayed")
     snapshot |= {
         "hero": hero_block(inputs, life),
         "battle": battle_block(inputs, life),

@@ -141,6 +141,8 @@ export interface Snapshot {
   at: string;
   build: Maybe<string>;
   home_name: Maybe<string>;
+  /** Set when what is seen is a replayed recording. */
+  demo?: Maybe<{ recorded_at: string; speed: number }>;
   hero: Hero;
   battle: Battle;
   skills: Record<string, Skill>;
