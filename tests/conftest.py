@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from realm.core.paths import Paths
 
@@ -37,6 +38,11 @@ training:
   save_steps: 50
 quest_seconds: 30
 """
+
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("realm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("realm")
 
 
 def _forget_realm() -> None:
@@ -69,7 +75,7 @@ def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths.user_heroes.mkdir(parents=True)
     (paths.user_heroes / "small.yaml").write_text(SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(founding, "TEXT_LEVELS", range(1, 3))
+        patch.setattr(founding, "TEXT_LEVELS", {"bin": range(1, 3)})
         patch.setattr(founding, "TEXTS_PER_LEVEL", 100)
         founding.create_hero(paths, "small", "dio", name="DIO", seed=0)
     return paths.home

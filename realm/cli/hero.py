@@ -25,8 +25,13 @@ def command() -> None: ...
 @click.option("--base", type=click.Path(exists=True, file_okay=False), help="a local Hugging Face causal LM folder")
 @click.option("--id", "hero_id", default="dio", show_default=True, help="folder under models/")
 @click.option("--name", help="what the game calls the hero")
+@click.option("--look", help="what the portrait is drawn from; default: the name")
+@click.option("--skill", "skills", multiple=True, help="a skill he learns, several times for several; default: as scheduled")
 @click.option("--default", "default", is_flag=True, help="make the first hero unless there is one")
-def create(preset: str | None, base: str | None, hero_id: str, name: str | None, default: bool) -> None:
+def create(
+    preset: str | None, base: str | None, hero_id: str, name: str | None, look: str | None, skills: tuple[str, ...],
+    default: bool,
+) -> None:  # fmt: skip
     """Make a hero; the first one becomes the active one."""
     from realm.core.logs import setup
     from realm.gate.founding import create_default, create_hero, default_preset
@@ -37,7 +42,8 @@ def create(preset: str | None, base: str | None, hero_id: str, name: str | None,
         hero, made = create_default(paths, _seed())
         click.echo(f"{'made' if made else 'there is'} {hero.name}: {hero.model}")
         return
-    hero = create_hero(paths, base or preset or default_preset(), hero_id, name=name, seed=_seed())
+    asked = base or preset or default_preset()
+    hero = create_hero(paths, asked, hero_id, name=name, seed=_seed(), look=look, skills=skills)
     click.echo(f"made {hero.name}: {hero.model}, in models/{hero.id}")
 
 

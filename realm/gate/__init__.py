@@ -154,7 +154,18 @@ class Realm:
         routers += [control_router(self.paths), ledger_router(self.paths)]
         routers += [hall_router(self.paths), lineage_router(self.paths), *self._checkpoint_routers()]
         routers += [config_router(self.paths), estimate_router(self.paths), schedule_router(self.paths, self.foresee)]
+        routers += [self._hero_router()]
         return make_tavern(self.paths, port, routers, watchtower=self.watchtower, upload_paths=(UPLOAD_PATH,))
+
+    def _hero_router(self) -> APIRouter:
+        """What the first run asks: heroes there are and could be, the forge check, making one."""
+        from realm.armory.hero_routes import hero_router
+        from realm.gate.forge_check import forge_checks, this_machine
+        from realm.gate.founding import default_preset
+        from realm.gate.hero_smith import HeroSmith
+
+        machine = partial(this_machine, self.paths)
+        return hero_router(self.paths, HeroSmith(self.paths), machine, lambda: list(forge_checks(self.paths)), default_preset)
 
     def vault_app(self, port: int) -> FastAPI:
         """Build the vault's server: keeper, ledger, checkpoints, evals and training API; its rounds run while it is served."""

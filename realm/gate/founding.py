@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,30 @@ from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.seeds import derive_seed
 from realm.core.store import open_facts, transaction
+from realm.guild.schedule import check_skills, enabling, load_schedule, save_schedule
+from realm.guild.skills.loader import all_skills
 from realm.guild.skills.server import builtin_skill
 from realm.vault import ledger
 
 log = get_logger("founding")
-TEXT_LEVELS = range(1, 31)
+# The upper levels of SY use the same words and cost a second for a few puzzles.
+TEXT_LEVELS = {"bin": range(1, 31), "sy": range(1, 16)}
 TEXTS_PER_LEVEL = 200
 GPU_PRESET, CPU_PRESET = "dio", "tiny"
 
 
-def skill_texts(preset: HeroPreset, seed: int) -> Iterator[str]:
-    """Yield what a hero made here will read and write: prompts and answers of the built-in skills."""
-    skill = builtin_skill("bin")
-    styles = {str(style): share for style, share in preset.styles.items()}
-    for level in TEXT_LEVELS:
-        at = derive_seed("tokenizer", "bin", level, seed)
-        for item in skill.generate(level, TEXTS_PER_LEVEL, at, "train", styles):
-            yield item.user_prompt
-            yield item.assistant_response
+def skill_texts(preset: HeroPreset, seed: int, skills: Sequence[str] = ("bin",)) -> Iterator[str]:
+    """Yield what a hero made here will read and write: prompts and answers of the built-in skills among `skills`."""
+    for skill_id in skills:
+        if skill_id not in TEXT_LEVELS:
+            continue  # a skill of another process is not asked before there is a hero: its words become bytes
+        skill = builtin_skill(skill_id)
+        styles = {str(style): share for style, share in preset.styles.items()} if skill_id == "bin" else None
+        for level in TEXT_LEVELS[skill_id]:
+            at = derive_seed("tokenizer", skill_id, level, seed)
+            for item in skill.generate(level, TEXTS_PER_LEVEL, at, "train", styles):
+                yield item.user_prompt
+                yield item.assistant_response
 
 
 def call_names() -> list[str]:
@@ -60,10 +66,15 @@ def default_preset(has_gpu: Callable[[], bool] = gpu_present) -> str:
     return GPU_PRESET if has_gpu() else CPU_PRESET
 
 
-def create_hero(paths: Paths, preset_id: str, hero_id: str, *, name: str | None, seed: int) -> Hero:
+def create_hero(
+    paths: Paths, preset_id: str, hero_id: str, *, name: str | None, seed: int, look: str | None = None,
+    skills: Sequence[str] = (),
+) -> Hero:  # fmt: skip
     """Make a hero's base folder and, for the first one, config.json; raises Conflict when the id is taken.
 
-    The folder appears complete or not at all.
+    `look` is what the portrait is drawn from instead of the name. `skills`, when given, are what he learns: his
+    tokenizer is made from their texts and the schedule enables them and no others. The folder appears complete or not at
+    all.
     """
     check_id(hero_id)
     if hero_id == "current_model" or (paths.models / hero_id).exists():
@@ -71,9 +82,10 @@ def create_hero(paths: Paths, preset_id: str, hero_id: str, *, name: str | None,
     preset = get_preset(preset_id, paths.home)
     folder = durable.new_dir(paths.models, hero_id)
     try:
-        facts = _fill(preset, folder, seed)
+        facts = _fill(preset, folder, seed, skills or ("bin",))
         durable.write_json(folder / HERO_FILE, {
-            "id": hero_id, "name": name or preset.name, "preset": preset.id, "mantra": preset.mantra,
+            "id": hero_id, "name": name or preset.name, "look": look or name or preset.name,
+            "preset": preset.id, "mantra": preset.mantra,
             "created_at": stamp(SYSTEM.now()), "seed": seed, "template_hash": template_hash(),
             "preset_table": preset.model_dump(mode="json"), **facts,
         })  # fmt: skip
@@ -86,15 +98,17 @@ def create_hero(paths: Paths, preset_id: str, hero_id: str, *, name: str | None,
     hero = read_hero(paths.models / hero_id)
     _tell(paths, hero)
     if not paths.config.is_file():
+        if skills:
+            save_schedule(paths, check_skills(enabling(load_schedule(paths), skills), all_skills(paths)))
         choose_hero(paths, hero, seed)
     return hero
 
 
-def _fill(preset: HeroPreset, folder: Path, seed: int) -> dict[str, Any]:
+def _fill(preset: HeroPreset, folder: Path, seed: int, skills: Sequence[str]) -> dict[str, Any]:
     if isinstance(preset.base, MadeBase):
         from realm.armory.tiny_hero import make_tiny_hero
 
-        make_tiny_hero(preset, skill_texts(preset, seed), seed, folder, call_names())
+        make_tiny_hero(preset, skill_texts(preset, seed, skills), seed, folder, call_names())
     else:
         _copy_base(preset.base, folder)
     params = count_parameters(folder / manifest.WEIGHTS)

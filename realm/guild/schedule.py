@@ -160,3 +160,10 @@ def apply_preset(schedule: Schedule, name: str, known: Iterable[str]) -> Schedul
         for skill in names
     }
     return schedule.model_copy(update={"strategy": preset.strategy, "skills": skills})
+
+
+def enabling(schedule: Schedule, wanted: Iterable[str]) -> Schedule:
+    """Return the schedule with exactly the wanted skills enabled; one it has no row for gets a plain one. Pure."""
+    chosen = set(wanted)
+    known = {name: plan.model_copy(update={"enabled": name in chosen}) for name, plan in schedule.skills.items()}
+    return schedule.model_copy(update={"skills": known | {name: SkillPlan() for name in sorted(chosen - set(known))}})

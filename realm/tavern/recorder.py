@@ -69,14 +69,18 @@ class Recorder:
     def _look_at_files(self, frame: Frame) -> None:
         home = self._paths.home
         found: dict[str, tuple[int, int]] = {}
-        for pattern in FILES:
-            for path in home.glob(pattern):
-                known = _plain(path)
-                if known is not None:
-                    found[path.relative_to(home).as_posix()] = known
-        for name, known in found.items():
-            if self._files.get(name) != known:
-                frame.files[name] = (home / name).read_text(encoding="utf-8", errors="replace")
+        for path in (path for pattern in FILES for path in home.glob(pattern)):
+            name = path.relative_to(home)
+            # Folders that are half made or half removed have hidden names.
+            known = None if any(part.startswith(".") for part in name.parts[:-1]) else _plain(path)
+            if known is None:
+                continue
+            if self._files.get(name.as_posix()) != known:
+                try:
+                    frame.files[name.as_posix()] = path.read_text(encoding="utf-8", errors="replace")
+                except FileNotFoundError:  # dropped between the look and the reading
+                    continue
+            found[name.as_posix()] = known
         frame.files.update(dict.fromkeys(name for name in self._files if name not in found))
         self._files = found
 
@@ -95,9 +99,12 @@ def _plain(path: Path) -> tuple[int, int] | None:
 
 def tables(store: str, connection: sqlite3.Connection) -> Iterator[tuple[str, list[str]]]:
     """Yield `<store>.<table>` and the columns of its key, for every plain table that is seen by anybody."""
-    for row in connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY rowid"):
-        name = row["name"]
-        shadow = name.startswith("sqlite_") or "_fts" in name or str(row["sql"]).upper().startswith("CREATE VIRTUAL")
+    found = {row["name"]: str(row["sql"]) for row in connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY rowid")}  # fmt: skip
+    # A search index and its shadow tables are made from the others.
+    indexes = tuple(name for name, sql in found.items() if sql.upper().startswith("CREATE VIRTUAL"))
+    for name in found:
+        shadow = name.startswith(("sqlite_", *(f"{index}_" for index in indexes))) or name in indexes
         if shadow or name in _LEFT_OUT:
             continue
         info = connection.execute(f'PRAGMA table_info("{name}")').fetchall()

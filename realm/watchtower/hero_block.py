@@ -29,6 +29,7 @@ def hero_block(inputs: Inputs, life: Life) -> Block:
     """Build the hero block of the snapshot. Pure."""
     block: Block = {}
     put(block, "name", text(inputs.hero, "name"), inputs.hero_reason)
+    put(block, "look", text(inputs.hero, "look") or text(inputs.hero, "name"), inputs.hero_reason)
     put(block, "model", _model(inputs), inputs.hero_reason)
     _progress(block, inputs, life)
     _losses(block, inputs, life)

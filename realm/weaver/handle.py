@@ -16,6 +16,7 @@ from realm.weaver.orphans import end_orphans, find_orphans
 from realm.weaver.services import Service
 from realm.weaver.spawn import rotated_out, tail
 from realm.weaver.states import State
+from realm.weaver.supervisor import NO_HERO
 from realm.weaver.tapestry import Strand, read_rows, read_tapestry, weaver_pid
 
 Say = Callable[[str], None]
@@ -76,8 +77,9 @@ def wait_ready(paths: Paths, services: list[Service], say: Say, limit_s: float =
 
 
 def _is_up(strand: Strand, services: list[Service]) -> bool:
-    external = any(service.external for service in services if service.name == strand.service)
-    return external or strand.state == State.RUNNING
+    service = next(service for service in services if service.name == strand.service)
+    waits = service.needs_hero and strand.state == State.STOPPED and strand.reason == NO_HERO
+    return service.external or waits or strand.state == State.RUNNING
 
 
 def _say_changes(strands: list[Strand], said: dict[str, str], say: Say, seconds: float) -> None:

@@ -24,22 +24,23 @@ ANSWERS_SLOWLY = Rules(start_limit_s=90.0, max_misses=6)
 
 @dataclass(frozen=True)
 class Kind:
-    """One row of the table: the command after `realm`, how life is seen, the order of starting."""
+    """One row of the table: the command after `realm`, how life is seen, the order of starting, whether it needs a hero."""
 
     command: tuple[str, ...]
     order: int
     sign: Sign
     rules: Rules
     torch: bool = False
+    hero: bool = False
 
 
 TABLE: dict[str, Kind] = {
-    "arena": Kind(("arena", "run"), 1, "heartbeat", LOADS_HERO, torch=True),
+    "arena": Kind(("arena", "run"), 1, "heartbeat", LOADS_HERO, torch=True, hero=True),
     "inference": Kind(("oracle", "serve"), 2, "health", ANSWERS_SLOWLY, torch=True),
     "tavern": Kind(("tavern", "serve"), 3, "health", HEALTH),
     "vault": Kind(("vault", "serve"), 4, "health", HEALTH),
-    "dataflow": Kind(("weaver", "dataflow"), 5, "heartbeat", HEARTBEAT),
-    "evaluator": Kind(("arena", "evals"), 6, "heartbeat", HEARTBEAT),
+    "dataflow": Kind(("weaver", "dataflow"), 5, "heartbeat", HEARTBEAT, hero=True),
+    "evaluator": Kind(("arena", "evals"), 6, "heartbeat", HEARTBEAT, hero=True),
     "watchtower": Kind(("watchtower", "serve"), 8, "health", HEALTH),
     "taskmaster": Kind(("tasks", "serve"), 9, "health", HEALTH),
 }
@@ -62,6 +63,7 @@ class Service:
     rules: Rules
     order: int
     env: dict[str, str] = field(default_factory=dict)
+    needs_hero: bool = False
 
     @property
     def external(self) -> bool:
@@ -109,7 +111,7 @@ def _service(name: str, default_port: int | None, base: int | None, *, intake_on
     env = _thread_limits(kind)
     if name == "dataflow" and intake_only:
         env["REALM_DATAFLOW"] = "intake-only"
-    return Service(name, argv, port, kind.sign, kind.rules, kind.order, env)
+    return Service(name, argv, port, kind.sign, kind.rules, kind.order, env, kind.hero)
 
 
 def _default_port(name: str, kind: Kind, asked: int | None) -> int:

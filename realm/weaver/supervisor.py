@@ -6,6 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from realm.core import durable
@@ -37,6 +38,7 @@ from realm.weaver.states import (
 log = get_logger("weaver")
 PAUSE_S = 0.2
 GIVE_UP = 20
+NO_HERO = "there is no hero yet; make one on the Tavern's page /begin or by `realm hero create`"
 STATES_SAID = {State.BACKOFF: "is down", State.FALLEN: "has fallen, `realm weaver` tries it again"}
 
 
@@ -89,12 +91,15 @@ class Supervisor:
         record: Record,
         say: Callable[[str], None],
         clock: Clock = SYSTEM,
+        has_hero: Callable[[], bool] | None = None,
     ) -> None:
         self._paths = paths
+        self._has_hero = has_hero or paths.config.is_file
         self._services = {service.name: service for service in services}
         self._spawner, self._prober, self._record = spawner, prober, record
         self._say, self._clock = say, clock
         self._stops_seen = 0
+        self._waiting: list[str] = []
         now, earlier = clock.monotonic(), record.earlier()
         self.lives: dict[str, Life] = {
             service.name: restore(
@@ -109,6 +114,23 @@ class Supervisor:
         # What an earlier weaver left is no longer true.
         self._record.write(self.lives.values())
         for name in self.lives:
+            if self._services[name].needs_hero and not self._has_hero():
+                self._waiting.append(name)
+            else:
+                self.feed(Begin(name))
+        if self._waiting:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Say of the services that need a hero what they wait for."""
+        held = {name: replace(self.lives[name], state=State.STOPPED, reason=NO_HERO) for name in self._waiting}
+        self.lives = self.lives | held
+        self._record.write(self.lives.values())
+        self._say(f"{', '.join(self._waiting)} wait: {NO_HERO}")
+
+    def _begin_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for name in waiting:
             self.feed(Begin(name))
 
     def add(self, service: Service) -> None:
@@ -120,6 +142,8 @@ class Supervisor:
 
     def tick(self, signals: Signals) -> None:
         """Do one round: exits, answers, orders, time."""
+        if self._waiting and not signals.count and self._has_hero():
+            self._begin_waiting()
         happened: list[Event] = [*self._spawner.exits(), *self._prober.readings()]
         if signals.count > self._stops_seen:
             self._stops_seen = signals.count

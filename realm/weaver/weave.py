@@ -12,7 +12,7 @@ from realm.core.errors import BadInput, Conflict, RealmError, Unavailable
 from realm.core.hosts import Hosts
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
-from realm.weaver.idle import Quiet, settle, work_left
+from realm.weaver.idle import Quiet, Work, settle, work_left
 from realm.weaver.orphans import end_orphans, find_orphans
 from realm.weaver.probe import Probes
 from realm.weaver.record import Record
@@ -65,6 +65,8 @@ def weave(paths: Paths, *, say: Say, until_idle: bool = False, services: list[Se
     With `until_idle` it ends by itself when nothing is left to do. Raises Conflict when a weaver already runs here,
     Unavailable when a process of an earlier one cannot be ended.
     """
+    if until_idle and not paths.config.is_file() and (left := work_left(paths)) != Work():
+        raise BadInput(f"there is no hero to work off what is left: {left}", hint="make one: realm hero create")
     planned = services if services is not None else local_services(paths, intake_only=until_idle)
     with only_weaver(paths):
         signals = Signals().install()

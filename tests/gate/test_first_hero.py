@@ -20,7 +20,7 @@ def test_missing_weights_are_told_and_the_local_hero_is_made(
 
     monkeypatch.setattr(founding, "default_preset", lambda: "dio")
     monkeypatch.setattr(base_folder, "fetch_hub", no_hub)
-    monkeypatch.setattr(founding, "TEXT_LEVELS", range(1, 3))
+    monkeypatch.setattr(founding, "TEXT_LEVELS", {"bin": range(1, 3)})
 
     with caplog.at_level(logging.WARNING):
         hero, made = founding.create_default(empty_home, 0)

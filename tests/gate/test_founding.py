@@ -22,7 +22,7 @@ from realm.gate.founding import create_default, create_hero, default_preset
 
 @pytest.fixture(autouse=True)
 def _few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(founding, "TEXT_LEVELS", range(1, 3))
+    monkeypatch.setattr(founding, "TEXT_LEVELS", {"bin": range(1, 3)})
     monkeypatch.setattr(founding, "TEXTS_PER_LEVEL", 60)
     monkeypatch.setattr(founding, "gpu_present", lambda: False)
 

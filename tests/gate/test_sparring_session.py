@@ -206,7 +206,7 @@ def test_the_real_tiny_hero_spars_through_real_servers(tmp_path: Path, monkeypat
     from realm.oracle.service import Oracle, Settings
 
     home = Paths(tmp_path / "home").ensure()
-    monkeypatch.setattr(founding, "TEXT_LEVELS", range(1, 3))
+    monkeypatch.setattr(founding, "TEXT_LEVELS", {"bin": range(1, 3)})
     founding.create_hero(home, "tiny", "dio", name="DIO", seed=0)
     train_a_little(home, STEPS)
     oracle = Oracle(home, Settings(preload="none"))

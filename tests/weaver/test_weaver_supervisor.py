@@ -271,3 +271,38 @@ def test_a_service_that_joins_later_is_started_and_watched_like_the_others(stage
     stage.round()
     stage.round(1.1)
     assert [name for name, _ in stage.spawner.started].count("skill_chess") == 2
+
+
+def test_what_needs_a_hero_waits_for_him_and_says_so(tmp_path):
+    stage = Stage(tmp_path)
+    arena = Service("arena", ("x",), None, "heartbeat", HEALTH, 0, needs_hero=True)
+    try:
+        stage.supervisor = Supervisor(
+            stage.paths, [arena, *stage.services], spawner=stage.spawner, prober=stage.prober, record=stage.record,
+            say=stage.said.append, clock=stage.clock,
+        )  # fmt: skip
+        stage.supervisor.begin()
+        stage.all_answer()
+        assert [name for name, _ in stage.spawner.started] == ["tavern", "vault"]
+        assert "no hero yet" in rows(stage.paths)["arena"]["reason"]
+        durable.write_json(stage.paths.config, {"hero": "dio"})
+        stage.round()
+        assert [name for name, _ in stage.spawner.started] == ["tavern", "vault", "arena"]
+        assert rows(stage.paths)["arena"]["state"] == "starting"
+    finally:
+        stage.record.close()
+
+
+def test_an_end_asked_for_before_there_is_a_hero_ends(tmp_path):
+    stage = Stage(tmp_path)
+    arena = Service("arena", ("x",), None, "heartbeat", HEALTH, 0, needs_hero=True)
+    try:
+        stage.supervisor = Supervisor(
+            stage.paths, [arena], spawner=stage.spawner, prober=stage.prober, record=stage.record,
+            say=stage.said.append, clock=stage.clock,
+        )  # fmt: skip
+        stage.signals.ask()
+        assert stage.supervisor.run(stage.signals) == 0
+        assert stage.spawner.started == []
+    finally:
+        stage.record.close()
