@@ -103,7 +103,7 @@ describe('the next move', () => {
     expect(orderOf('failed')).toMatchObject({ kind: 'open', address: '/quests?tab=failed' });
     expect(orderOf('/vault')).toMatchObject({ kind: 'open' });
   });
-  it.each([[null], ['create_hero'], ['//evil.example'], ['/api/training/control'], ['javascript:1'], ['toString']])('has no button for %s', (action) =>
+  it.each([[null], ['//evil.example'], ['/api/training/control'], ['javascript:1'], ['toString']])('has no button for %s', (action) =>
     expect(orderOf(action)).toBeNull());
 });
 

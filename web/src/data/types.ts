@@ -5,6 +5,8 @@ type Reasons = { [field: `${string}_reason`]: string | null | undefined };
 
 export interface Hero extends Reasons {
   name: Maybe<string>;
+  /** What the portrait is drawn from. */
+  look?: Maybe<string>;
   model: Maybe<string>;
   level: Maybe<number>;
   step: Maybe<number>;

@@ -17,5 +17,6 @@ export const PAGES: Record<Page, Loader> = {
   achievements: () => late(import('./Achievements.svelte')),
   help: () => late(import('./Help.svelte')),
   credits: () => late(import('./Credits.svelte')),
+  begin: () => late(import('./Begin.svelte')),
   lost: () => late(import('./Lost.svelte')),
 };

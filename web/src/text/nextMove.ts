@@ -8,6 +8,7 @@ export type Order =
   | { kind: 'post'; path: string; body: Record<string, unknown>; label: Key };
 
 const ORDERS: Record<string, Order> = {
+  create_hero: { kind: 'open', address: '/begin', label: 'next.open' },
   resume: { kind: 'post', path: '/api/training/control', body: { action: 'resume' }, label: 'next.resume' },
   failed: { kind: 'open', address: '/quests?tab=failed', label: 'next.open' },
   services: { kind: 'open', address: '/#watch', label: 'next.open' },
