@@ -54,12 +54,15 @@ def serve_demo(file: str | None, speed: float) -> None:
     from pathlib import Path
 
     from realm.core import logs
+    from realm.core.daemon import StopFlag
     from realm.core.hosts import port_of
     from realm.core.web import serve
     from realm.gate import Realm
     from realm.tavern.demo import demo_home, refuse_changes, replaying, shipped_recording
 
     port = port_of("tavern")
+    # The server hands a signal on once it has ended: taken here, it leaves time to clear the temporary home away.
+    StopFlag().install()
     with demo_home() as paths:
         logs.setup(paths, "tavern")
         with replaying(paths, Path(file) if file else shipped_recording(), speed):

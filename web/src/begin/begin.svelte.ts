@@ -14,7 +14,7 @@ export interface SkillChoice { id: string; name: string; max_level: number }
 export const STEPS = ['look', 'class', 'skills', 'forge'] as const;
 export type Step = (typeof STEPS)[number];
 /** Seeds of six portraits that differ in cloak or mask. */
-export const LOOKS = ['DIO', 'Moss', 'Ember', 'Harbour', 'Raven', 'Quarry'] as const;
+export const LOOKS = ['DIO', 'Tide', 'Wine', 'Raven', 'Harbour', 'Moss'] as const;
 /** The choice that asks for a path instead of naming a preset. */
 export const FOLDER = 'folder';
 const POLL_MS = 1_000;
@@ -32,6 +32,8 @@ export class FirstRun {
   folder: Folder | null = $state(null);
   chosen: string[] = $state(['bin']);
   sending = $state(false);
+  /** Whether a hero was made while this page looked on; one of an earlier visit is no news. */
+  watched = $state(false);
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   step: Step = $derived(STEPS[this.at] ?? 'look');
@@ -89,6 +91,7 @@ export class FirstRun {
 
   #follow(): void {
     this.stop();
+    this.watched = true;
     this.#timer = setTimeout(() => void this.load(), POLL_MS);
   }
 
