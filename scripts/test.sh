@@ -19,7 +19,7 @@ ensure_chromium() {
 }
 
 ensure_chromium
-setup_python training dev gym
+setup_python training adapters dev gym
 setup_web
 cd "$ROOT"
 

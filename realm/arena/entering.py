@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from realm.arena import adapters
 from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, versions
 from realm.arena.deaths import FightMark, note_death, read_mark
 from realm.arena.forming import Cut
+from realm.arena.precision import choose_precision
 from realm.arena.progress import Progress
 from realm.arena.receipts import store_receipts
 from realm.arena.reconcile import reconcile
@@ -18,10 +21,11 @@ from realm.arena.saver import EnqueueEvals, Saver
 from realm.arena.stepper import Stepper, StepResult, fix_numerics
 from realm.armory.config import Config
 from realm.armory.hero_loading import load_hero
+from realm.armory.hero_presets import Adapter
 from realm.armory.heroes import Hero, active_config, active_hero
 from realm.armory.template import ChatTemplate
 from realm.core.clock import SYSTEM, Clock, stamp
-from realm.core.errors import Corrupt, RealmError, Unavailable
+from realm.core.errors import BadInput, Corrupt, RealmError, Unavailable
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, open_telemetry, transaction
@@ -118,8 +122,10 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     device = training_device(config)
     fix_numerics(training_threads(config), device)
     torch.manual_seed(config.seed)
-    loaded = load_hero(hero.folder, device=device)
-    stepper = Stepper(loaded.model, config.training, loaded.template.pad_id, clock=clock)
+    training = config.training.model_copy(update={"precision": choose_precision(config.training.precision, device)})
+    adapters.require(training.adapter, device)
+    loaded = load_hero(hero.folder, device=device, four_bit=training.adapter.kind == "qlora")
+    stepper = Stepper(adapters.attach(loaded.model, training.adapter), training, loaded.template.pad_id, clock=clock)
     keep = Keep(config.retention.newest, config.retention.hours, config.retention.days, int(config.retention.max_gb * 1e9))
     saver = Saver(paths, hero.folder, keep, enqueue_evals, clock)
     arena = Arena(
@@ -127,7 +133,9 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
         generation=take_lease(facts, clock), parent=None, saved_step=0, saved_at=clock.monotonic(),
         mark=FightMark(paths),
     )  # fmt: skip
-    progress.status.update(threads=torch.get_num_threads(), hero=hero.id, step=0)
+    progress.status.update(
+        threads=torch.get_num_threads(), device=device, precision=training.precision, hero=hero.id, step=0
+    )
     if newest is not None:
         _resume(arena, newest.name)
         ended = [done.quest for done in read_record(newest / SIDECAR).quests if done.complete]
@@ -146,6 +154,7 @@ def _resume(arena: Arena, name: str) -> None:
             f"{name} belongs to hero {state['hero']}, config.json names {arena.hero.id}",
             hint="one base directory holds one hero's line: use another --home, or set hero back",
         )
+    _refuse_other_adapter(name, state, arena.config)
     weights = read_weights(folder)
     arena.stepper.load_state(weights.served, weights.raw, weights.optimiser)
     restore_rng(state["rng"])
@@ -158,6 +167,16 @@ def _resume(arena: Arena, name: str) -> None:
     if state["versions"] != versions():
         log.warning("versions or threads changed since %s: steps go on, bits may differ", name)
     log.info("resumed %s", name)
+
+
+def _refuse_other_adapter(name: str, state: dict[str, Any], config: Config) -> None:
+    asked = config.training.adapter.model_dump(mode="json")
+    saved = state["config"]["training"].get("adapter", Adapter().model_dump(mode="json"))
+    if saved != asked:
+        raise BadInput(
+            f"{name} was trained with adapter {saved}, config.json asks for {asked}",
+            hint="a line goes on as it began: set training.adapter back, or make a new hero of an export in another --home",
+        )
 
 
 def leave(arena: Arena) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from realm.arena.adapters import adapted, merged_weights
 from realm.arena.formation.batching import split_micro, start_cost
 from realm.arena.formation.packing import pack_rows, plan_packs, refuse_leak
 from realm.arena.formation.rows import EncodedRow
@@ -20,6 +21,7 @@ from realm.arena.formation.tensors import MicroBatch, pad_rows
 from realm.arena.lean_forward import LeanForward
 from realm.arena.optim.flat import from_named, to_named
 from realm.arena.optim.optimiser import Optimiser
+from realm.arena.precision import DTYPES, LossScale
 from realm.armory.estimate import LOGITS_AT_ONCE, lean_fits
 from realm.armory.hero_presets import TrainingDefaults
 from realm.core.clock import Clock, SystemClock
@@ -77,12 +79,15 @@ class Stepper:
         self.device = next(model.parameters()).device
         self.attention = str(model.config._attn_implementation)  # type: ignore[union-attr]
         if training.gradient_checkpointing:
-            model.gradient_checkpointing_enable()  # type: ignore[operator]
+            model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         self.optimiser = Optimiser(model, training)
         self.largest = (0, 0, 0)  # rows, padded length, trained positions of the largest micro-batch so far
         config: dict[str, Any] = model.config.to_dict()  # type: ignore[operator,union-attr]
         self.start_cost = start_cost(int(self.head.weight.shape[1]), self.device.type)
-        lean = allow_lean and lean_fits(config, self.device.type, training.precision, training.max_length)
+        self.adapted = adapted(model)
+        self.scale = LossScale() if training.precision == "fp16" else None
+        plain = allow_lean and not self.adapted and not training.gradient_checkpointing
+        lean = plain and lean_fits(config, self.device.type, training.precision, training.max_length)
         self.lean = LeanForward(model) if lean and training.batching == "buckets" else None
 
     def step(self, rows: Sequence[EncodedRow]) -> StepResult:
@@ -97,9 +102,7 @@ class Stepper:
         micros = self.micro_batches(rows)
         self._note_largest(micros)
         trained = sum(len(micro.targets) for micro in micros)
-        self.optimiser.clear_gradients()
-        loss = sum(self._backward(micro, trained) for micro in micros)
-        norm = self.optimiser.gradient_norm()
+        loss, norm = self._gradients(micros, trained)
         self._refuse_non_finite(loss, norm, rows)
         if norm > self.training.clip:
             self.optimiser.scale_gradients(self.training.clip / norm)
@@ -115,6 +118,21 @@ class Stepper:
         cuts = split_micro(lengths, self.training.batch_size, self.start_cost)
         return [pad_rows([rows[n] for n in cut], self.pad_id) for cut in cuts]
 
+    def _gradients(self, micros: Sequence[MicroBatch], trained: int) -> tuple[float, float]:
+        """Fill the gradients of a step; returns loss and gradient norm. An fp16 overflow repeats it with a smaller scale."""
+        while True:
+            self.optimiser.clear_gradients()
+            loss = sum(self._backward(micro, trained) for micro in micros)
+            if self.scale is not None:
+                self.optimiser.scale_gradients(1 / self.scale.factor)
+            norm = self.optimiser.gradient_norm()
+            if self.scale is None or math.isfinite(norm):
+                if self.scale is not None:
+                    self.scale.went_well()
+                return loss, norm
+            if not math.isfinite(loss) or not self.scale.overflowed():
+                return loss, norm
+
     def _note_largest(self, micros: Sequence[MicroBatch]) -> None:
         for micro in micros:
             found = (micro.ids.shape[0], micro.ids.shape[1], len(micro.targets))
@@ -128,12 +146,13 @@ class Stepper:
 
     def _backward(self, micro: MicroBatch, trained: int) -> float:
         loss = self.loss_sum(micro) / trained
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss if self.scale is None else loss * self.scale.factor).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     def loss_sum(self, micro: MicroBatch) -> torch.Tensor:
         """Return the summed cross entropy over trained tokens; logits exist only at those positions."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+        dtype = DTYPES.get(self.training.precision)
+        with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             return self._cross_entropy(self.hidden(micro), micro.targets.to(self.device))
 
     def hidden(self, micro: MicroBatch) -> torch.Tensor:
@@ -191,11 +210,19 @@ class Stepper:
             self.optimiser.swap_average()
 
     def state_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor] | None, dict[str, torch.Tensor]]:
-        """Return copies: (served weights, training weights or None without EMA, optimiser state), as safetensors take."""
+        """Return copies: (served weights, training weights where they differ, optimiser state), as safetensors take.
+
+        With an adapter the served weights are merged ones and the training weights are the adapter's.
+        """
         buffers = self.optimiser.buffers
         own = to_named(buffers, [buffer.weights for buffer in buffers])
+        state = self.optimiser.state() | (self.scale.state() if self.scale else {})
+        if self.adapted:
+            with self.served():
+                merged = merged_weights(self.model)
+            return merged, own, state | {f"average/{name}": one for name, one in self.optimiser.average_weights().items()}
         average = self.optimiser.average_weights()
-        return (average, own, self.optimiser.state()) if average else (own, None, self.optimiser.state())
+        return (average, own, state) if average else (own, None, state)
 
     def load_state(
         self,
@@ -207,7 +234,10 @@ class Stepper:
         buffers = self.optimiser.buffers
         from_named(buffers, [buffer.weights for buffer in buffers], raw if raw is not None else weights)
         if optimiser is not None:
-            self.optimiser.load(optimiser, weights)
+            averages = {name.removeprefix("average/"): one for name, one in optimiser.items()} if self.adapted else weights
+            self.optimiser.load(optimiser, averages)
+            if self.scale is not None:
+                self.scale.load(optimiser)
             return
         for buffer, average in zip(buffers, self.optimiser.average, strict=False):
             average.copy_(buffer.weights)

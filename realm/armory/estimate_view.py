@@ -6,7 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,7 @@ MEANINGS = {
     "rows": "rows of a micro-batch", "length": "tokens of a row, padded", "trained": "share of tokens with a label",
     "precision": "arithmetic", "checkpointing": "recompute activations in the backward pass",
     "adapter": "what is trained", "rank": "rank of the adapter", "adapter_targets": "matrices with an adapter",
-    "matrices": "optimiser of the hidden matrices", "optimiser_state": "numbers the optimiser keeps",
+    "matrices": "optimiser of the hidden matrices",
     "averaged": "averaged weights are kept", "device": "where it is trained", "cached_tokens": "tokens served beside it",
     "accumulation": "micro-batches a step",
 }  # fmt: skip
@@ -48,7 +48,6 @@ class Ask(BaseModel):
     rank: int | None = Field(default=None, ge=1, le=1024)
     adapter_targets: str | None = Field(default=None, pattern="^(attention|linear)$")
     matrices: str | None = Field(default=None, pattern="^(muon|adamw)$")
-    optimiser_state: str | None = Field(default=None, pattern="^(fp32|8bit)$")
     averaged: bool | None = None
     device: str | None = Field(default=None, pattern="^(cpu|cuda)$")
     cached_tokens: int | None = Field(default=None, ge=0, le=10_000_000)
@@ -68,8 +67,11 @@ def plan_of(config: Config, device: str) -> Plan:
     """Return the plan of a configuration: the largest micro-batch that it allows."""
     training = config.training
     packed = training.batching == "packing"
+    automatic: Literal["fp32", "bf16"] = "bf16" if device == "cuda" else "fp32"
     return Plan(
-        rows=1 if packed else training.batch_size, length=config.max_length, precision=training.precision,
+        rows=1 if packed else training.batch_size, length=config.max_length,
+        precision=automatic if training.precision == "auto" else training.precision,
+        adapter=training.adapter.kind, rank=training.adapter.rank, adapter_targets=training.adapter.targets,
         checkpointing=training.gradient_checkpointing, matrices=training.matrices, averaged=training.ema_decay is not None,
         device="cuda" if device == "cuda" else "cpu", accumulation=training.gradient_accumulation,
     )  # fmt: skip

@@ -28,7 +28,8 @@ class LoadedHero:
 
 
 def load_hero(
-    folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32, attn: str = "sdpa"
+    folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32, attn: str = "sdpa",
+    four_bit: bool = False,
 ) -> LoadedHero:
     """Load a hero from a local folder, in eval mode.
 
@@ -38,7 +39,10 @@ def load_hero(
     config = read_config(folder)
     tokenizer = load_tokenizer(folder)
     refuse_unsafe(folder)
-    model = _load_model(folder, config, dtype, attn).to(torch.device(device)).eval()
+    model = _load_model(folder, config, dtype, attn, four_bit=four_bit)
+    if not four_bit:  # quantised weights are on the GPU since they were read
+        model = model.to(torch.device(device))
+    model = model.eval()
     return LoadedHero(model, tokenizer, ChatTemplate(tokenizer), config)
 
 
@@ -73,7 +77,7 @@ def refuse_unsafe(folder: Path) -> None:
                    hint="convert the weights to safetensors; other formats can run code when loaded")  # fmt: skip
 
 
-def _load_model(folder: Path, config: dict[str, Any], dtype: torch.dtype, attn: str) -> torch.nn.Module:
+def _load_model(folder: Path, config: dict[str, Any], dtype: torch.dtype, attn: str, *, four_bit: bool) -> torch.nn.Module:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -83,6 +87,13 @@ def _load_model(folder: Path, config: dict[str, Any], dtype: torch.dtype, attn: 
         "local_files_only": True,
         "use_safetensors": True,
     }
+    if four_bit:
+        from transformers import BitsAndBytesConfig
+
+        known["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+        )
+        known["device_map"] = {"": 0}
     try:
         if config.get("model_type") == "qwen3":
             # Imported by its own path: the lazy auto classes import every architecture's table first.

@@ -85,6 +85,15 @@ class Schedule(_Table):
         return self
 
 
+class Adapter(_Table):
+    """What is trained: all weights (`none`), or low-rank matrices beside frozen ones, which `qlora` keeps in 4 bits."""
+
+    kind: Literal["none", "lora", "qlora"] = "none"
+    rank: int = Field(default=16, ge=1, le=1024)
+    alpha: int = Field(default=32, ge=1)
+    targets: Literal["attention", "linear"] = "linear"
+
+
 class TrainingDefaults(_Table):
     """Numbers of the optimiser step; `batch_size` rows a micro-batch, `gradient_accumulation` micro-batches a step."""
 
@@ -101,8 +110,9 @@ class TrainingDefaults(_Table):
     schedule: Schedule = Schedule()
     max_length: int = Field(ge=16)
     batching: Literal["buckets", "packing"] = "buckets"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     gradient_checkpointing: bool = False
+    adapter: Adapter = Adapter()
     save_steps: int = Field(ge=1)
 
     @property

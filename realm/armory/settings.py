@@ -51,8 +51,18 @@ SETTINGS: dict[str, Setting] = {
     "training.batching": Setting(
         "training", "arena", "`buckets`: rows of similar length padded together; `packing`: several rows in one sequence"
     ),
-    "training.precision": Setting("machine", "arena", "`fp32`, or `bf16` autocast"),
+    "training.precision": Setting(
+        "machine",
+        "arena",
+        "`fp32`; autocast to `bf16`, or to `fp16` with a scaled loss; `auto`: `bf16` on a GPU that has it, else `fp32`",
+    ),
     "training.gradient_checkpointing": Setting("machine", "arena", "recompute activations in the backward pass"),
+    "training.adapter.kind": Setting(
+        "training", "arena", "`none`: all weights; `lora`: low-rank matrices beside frozen ones; `qlora`: those in 4 bits"
+    ),
+    "training.adapter.rank": Setting("training", "arena", "rank of the adapter's matrices"),
+    "training.adapter.alpha": Setting("training", "arena", "the adapter counts alpha / rank times"),
+    "training.adapter.targets": Setting("training", "arena", "`linear`: every matrix of a layer; `attention`: query and value"),
     "training.save_steps": Setting("storage", "arena", "a checkpoint every so many optimiser steps"),
     "retention.newest": Setting("storage", "arena", "newest checkpoints that stay"),
     "retention.hours": Setting("storage", "arena", "one checkpoint an hour stays for so many hours"),

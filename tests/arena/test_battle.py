@@ -24,7 +24,7 @@ from realm.arena.battle import enter, leave
 from realm.arena.saver import Poisoned
 from realm.arena.stepper import NonFinite
 from realm.core import durable
-from realm.core.errors import Conflict, Corrupt, NoSpace
+from realm.core.errors import BadInput, Conflict, Corrupt, NoSpace
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_telemetry
 from realm.vault import ledger
@@ -533,3 +533,21 @@ def test_a_claim_that_fails_for_ever_is_loud(ground: Paths, monkeypatch: pytest.
     monkeypatch.setattr(board, "change", refuse)
     with battle(ground) as one, pytest.raises(Conflict, match="20 tries"):
         one.fight()
+
+
+def test_a_line_with_an_adapter_is_repeated_bit_for_bit_and_takes_no_other(ground: Paths) -> None:
+    configure(ground, training={"adapter": {"kind": "lora", "rank": 2}})
+    put(ground, "a.jsonl", 24)
+    other = twin(ground)
+    with battle(ground) as straight:
+        straight.fight()
+    for steps in (3, None):
+        with battle(other) as part:
+            part.fight(max_steps=steps)
+    one, two = (load_file(last(paths) / "model.safetensors") for paths in (ground, other))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert (last(ground) / "raw.safetensors").stat().st_size < (last(ground) / "model.safetensors").stat().st_size
+    configure(ground, training={"adapter": {"kind": "none"}})
+    with pytest.raises(BadInput, match="was trained with adapter"), battle(ground):
+        pass

@@ -21,7 +21,7 @@ def test_shipped_presets_are_a_made_hero_and_qwen():
     assert isinstance(found["tiny"].base, MadeBase)
     assert found["tiny"].mantra is None
     assert found["dio"].base == HubBase(hub="Qwen/Qwen3-0.6B")
-    assert found["dio"].training.precision == "bf16"
+    assert found["dio"].training.precision == "auto"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ class Optimiser:
 
     def __init__(self, model: nn.Module, training: TrainingDefaults) -> None:
         self.training = training
-        self.buffers = gather(model, hidden_matrices(model) if training.matrices == "muon" else [])
+        # An adapter's thin matrices are no hidden matrices in Muon's sense.
+        muon = training.matrices == "muon" and training.adapter.kind == "none"
+        self.buffers = gather(model, hidden_matrices(model) if muon else [])
         self.parts = [self._part(buffer) for buffer in self.buffers]
         self.average = [buffer.weights.clone() for buffer in self.buffers] if training.ema_decay is not None else []
         self.steps = 0
