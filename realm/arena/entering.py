@@ -126,7 +126,8 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     adapters.require(training.adapter, device)
     loaded = load_hero(hero.folder, device=device, four_bit=training.adapter.kind == "qlora")
     stepper = Stepper(adapters.attach(loaded.model, training.adapter), training, loaded.template.pad_id, clock=clock)
-    keep = Keep(config.retention.newest, config.retention.hours, config.retention.days, int(config.retention.max_gb * 1e9))
+    kept = config.retention
+    keep = Keep(kept.newest, kept.hours, kept.days, int(kept.max_gb * 1e9), kept.weeks, kept.best)
     saver = Saver(paths, hero.folder, keep, enqueue_evals, clock)
     arena = Arena(
         paths, facts, telemetry, hero, config, loaded.template, stepper, saver, progress, clock,

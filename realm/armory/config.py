@@ -39,6 +39,8 @@ class Retention(_Section):
     newest: int = Field(default=5, ge=1)
     hours: int = Field(default=12, ge=0, description="one per hour for the last N hours")
     days: int = Field(default=14, ge=0, description="one per day for the last N days")
+    weeks: int = Field(default=8, ge=0, description="one per week for the last N weeks")
+    best: bool = Field(default=True, description="the best of each loss")
     max_gb: float = Field(default=50.0, gt=0)
     quests: int = Field(default=200, ge=20, description="completed generated quests whose file stays")
     eval_reports: int = Field(default=500, ge=50, description="eval reports of dropped checkpoints that stay")

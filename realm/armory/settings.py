@@ -67,6 +67,8 @@ SETTINGS: dict[str, Setting] = {
     "retention.newest": Setting("storage", "arena", "newest checkpoints that stay"),
     "retention.hours": Setting("storage", "arena", "one checkpoint an hour stays for so many hours"),
     "retention.days": Setting("storage", "arena", "one checkpoint a day stays for so many days"),
+    "retention.weeks": Setting("storage", "arena", "one checkpoint a week stays for so many weeks"),
+    "retention.best": Setting("storage", "arena", "the checkpoints with the lowest training and the lowest validation loss stay"),
     "retention.max_gb": Setting(
         "storage", "arena", "cap on all checkpoints, in units of 10^9 bytes; protected ones are never dropped for it"
     ),

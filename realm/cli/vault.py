@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from realm.cli import vault_keeper
+from realm.cli import vault_backup, vault_chronicle, vault_keeper, vault_keeping
 from realm.core.paths import open_home
 
 
-@click.group(help="Assets and their copies: find, verify, mend, restore; the vault's service.")
+@click.group(help="Assets and their copies, backups, chronicle, retention; the vault's service.")
 def command() -> None: ...
 
 
-for one in vault_keeper.COMMANDS:
+for one in (*vault_keeper.COMMANDS, vault_backup.command, vault_chronicle.command, *vault_keeping.COMMANDS):
     command.add_command(one)
 
 

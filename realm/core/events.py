@@ -64,6 +64,12 @@ EVENT_KINDS: dict[str, str] = {
     "service.fallen": "a service keeps dying; the weaver gave up until asked",
     "settings.changed": "config.json or the schedule changed",
     "patrol.failed": "a health check failed",
+    "backup.made": "a backup was made and proved by a restore into a scratch folder",
+    "backup.restored": "parts of a backup were put back; the state before is a backup itself",
+    "backup.dropped": "an old backup was let go",
+    "chronicle.entry": "a checkpoint was given a name in the chronicle",
+    "chronicle.restored": "the hero goes on from a version of the chronicle",
+    "hero.exported": "the hero was written in another format; data has the proof",
     "store.set_aside": "the telemetry database was damaged: it was set aside and begins anew",
     "achievement.unlocked": "an achievement was earned; data has the evidence",
 }

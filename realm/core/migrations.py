@@ -122,6 +122,13 @@ _FACTS_BATTLES = (
         quest TEXT PRIMARY KEY, at TEXT NOT NULL, place INTEGER NOT NULL, times INTEGER NOT NULL)""",
 )
 
+# Versions of the hero that were given a name; what was measured of one is kept with it.
+_FACTS_CHRONICLE = (
+    """CREATE TABLE chronicle (
+        name TEXT PRIMARY KEY, checkpoint TEXT NOT NULL, step INTEGER NOT NULL, at TEXT NOT NULL,
+        why TEXT NOT NULL, notes TEXT NOT NULL DEFAULT '', measured TEXT NOT NULL DEFAULT '{}')""",
+)
+
 _TELEMETRY_1 = (
     """CREATE TABLE steps (
         step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, lr REAL NOT NULL, grad_norm REAL NOT NULL,
@@ -159,10 +166,15 @@ def _facts_changes(connection: sqlite3.Connection) -> None:
     changes.make_table(connection)
 
 
+def _facts_chronicle(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_CHRONICLE:
+        connection.execute(statement)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
 
 
-FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles, _facts_changes)
+FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles, _facts_changes, _facts_chronicle)
 TELEMETRY = (_telemetry_1,)

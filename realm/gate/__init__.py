@@ -190,10 +190,13 @@ class Realm:
         """What both the Tavern and the vault serve of checkpoints and evals."""
         from realm.arena.eval_routes import eval_router
         from realm.gate.crowning import crowning, keep_rules
+        from realm.gate.keeping import back_up
         from realm.vault.checkpoint_routes import checkpoint_router
+        from realm.vault.keeping_routes import keeping_router
 
         rules = partial(keep_rules, self.paths)
-        return [checkpoint_router(self.paths, rules, crowning(self.paths)), eval_router(self.paths)]
+        return [checkpoint_router(self.paths, rules, crowning(self.paths)), eval_router(self.paths),
+                keeping_router(self.paths, partial(back_up, self.paths))]  # fmt: skip
 
     def watchtower_app(self, port: int) -> FastAPI:
         """Build the watchtower's server: the views for other programs and the Prometheus metrics."""

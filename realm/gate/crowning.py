@@ -14,7 +14,7 @@ from realm.vault.retention import Keep
 def keep_rules(paths: Paths) -> Keep:
     """Return what retention keeps by config.json; raises BadInput without one."""
     kept = active_config(paths).config.retention
-    return Keep(kept.newest, kept.hours, kept.days, int(kept.max_gb * 1e9))
+    return Keep(kept.newest, kept.hours, kept.days, int(kept.max_gb * 1e9), kept.weeks, kept.best)
 
 
 def crowning(paths: Paths) -> Crowning:

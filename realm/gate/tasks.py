@@ -168,11 +168,10 @@ def _deep(path: Path, name: str, by: Yardstick, policy: Policy) -> str:
 
 def clean_up(paths: Paths) -> str:
     """Apply the retention rules while no arena runs; raises Conflict when one does."""
-    from realm.armory.heroes import active_config
-    from realm.vault.retention import Keep, apply
+    from realm.gate.crowning import keep_rules
+    from realm.vault.retention import apply
 
-    rules = active_config(paths).config.retention
-    keep = Keep(rules.newest, rules.hours, rules.days, int(rules.max_gb * 1e9))
+    keep = keep_rules(paths)
     with single_instance(paths, "arena"), closing(open_facts(paths)) as facts:
         decided = apply(paths, facts, keep)
     return f"{len(decided.dropped)} checkpoints dropped, {len(decided.kept)} kept"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from realm.core.clock import SYSTEM, Clock, parse_stamp
@@ -16,22 +16,25 @@ from realm.vault import ledger
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the plan needs to know of one checkpoint; `size` in bytes."""
+    """What the plan needs to know of one checkpoint; `size` in bytes, `metrics` by name, larger is better."""
 
     name: str
     step: int
     created: datetime
     size: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Keep:
-    """How many stay beside the protected ones."""
+    """How many stay beside the protected ones; with `best` also the best of every metric."""
 
     newest: int
     hours: int
     days: int
     max_bytes: int
+    weeks: int = 0
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Plan:
 
 
 def plan(found: Sequence[Candidate], protected: dict[str, str], keep: Keep, now: datetime) -> Plan:
-    """Decide on every checkpoint: protected, newest N, last of each hour and day, and all of it under the size cap.
+    """Decide on every checkpoint: protected, newest N, best of each metric, last of each hour, day and week, under the size cap.
 
     The cap drops unprotected ones, oldest first; when the protected set alone exceeds it, `over` says by how much. Pure.
     """
@@ -52,7 +55,12 @@ def plan(found: Sequence[Candidate], protected: dict[str, str], keep: Keep, now:
     kept = {c.name: protected[c.name] for c in by_step if c.name in protected}
     for candidate in by_step[: keep.newest]:
         kept.setdefault(candidate.name, f"among the newest {keep.newest}")
-    for unit, span, text in (("%Y%m%d%H", timedelta(hours=keep.hours), "hour"), ("%Y%m%d", timedelta(days=keep.days), "day")):
+    for metric in sorted({name for c in by_step for name in c.metrics}) if keep.best else ():
+        best = max((c for c in by_step if metric in c.metrics), key=lambda c: (c.metrics[metric], c.step))
+        kept.setdefault(best.name, f"best {metric}")
+    spans = (("%Y%m%d%H", timedelta(hours=keep.hours), "hour"), ("%Y%m%d", timedelta(days=keep.days), "day"),
+             ("%G%V", timedelta(weeks=keep.weeks), "week"))  # fmt: skip
+    for unit, span, text in spans:
         seen: set[str] = set()
         for candidate in by_step:
             slot = candidate.created.strftime(unit)
@@ -73,9 +81,16 @@ def plan(found: Sequence[Candidate], protected: dict[str, str], keep: Keep, now:
 
 
 def protected_names(connection: sqlite3.Connection) -> dict[str, str]:
-    """Return name -> reason of the checkpoints that may never be dropped: latest, champion, pinned, awaiting an eval."""
+    """Return name -> reason of the checkpoints that may never be dropped.
+
+    These are the latest, champion, pinned, in the chronicle,
+    awaiting an eval, and the newest one whose every byte was verified.
+    """
     reasons: dict[str, str] = {}
     queries = (
+        ("SELECT name FROM checkpoints c JOIN facts f ON f.key = 'verified.' || c.name WHERE c.state = 'present'"
+         " AND json_extract(f.value, '$.ok') ORDER BY c.step DESC LIMIT 1", "last verified copy"),
+        ("SELECT checkpoint AS name FROM chronicle", "in the chronicle"),
         ("SELECT DISTINCT checkpoint AS name FROM evals WHERE state = 'queued'", "awaits an eval"),
         ("SELECT name FROM checkpoints WHERE pinned = 1 AND state = 'present'", "pinned"),
         ("SELECT checkpoint AS name FROM champions ORDER BY seq DESC LIMIT 1", "champion"),
@@ -87,8 +102,17 @@ def protected_names(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def candidates(connection: sqlite3.Connection) -> list[Candidate]:
-    rows = connection.execute("SELECT name, step, created_at, size FROM checkpoints WHERE state = 'present'")
-    return [Candidate(r["name"], r["step"], parse_stamp(r["created_at"]), r["size"]) for r in rows]
+    """Return the present checkpoints with their losses; a loss counts the better the lower it is."""
+    rows = connection.execute(
+        "SELECT name, step, created_at, size, json_extract(record, '$.train_loss') AS train,"
+        " json_extract(record, '$.val_loss') AS val FROM checkpoints WHERE state = 'present'"
+    )
+    return [Candidate(r["name"], r["step"], parse_stamp(r["created_at"]), r["size"], _metrics(r)) for r in rows]
+
+
+def _metrics(row: sqlite3.Row) -> dict[str, float]:
+    told = {"training loss": row["train"], "validation loss": row["val"]}
+    return {name: -value for name, value in told.items() if value is not None}
 
 
 def apply(paths: Paths, connection: sqlite3.Connection, keep: Keep, clock: Clock = SYSTEM) -> Plan:

@@ -89,8 +89,13 @@ def _finish_drop(paths: Paths, connection: sqlite3.Connection, name: str, reason
             ledger.drop_from_index(connection, ledger.indexed(connection, name), reason)
 
 
-def delete(paths: Paths, connection: sqlite3.Connection, name: str, confirm: str, clock: Clock = SYSTEM) -> Tombstone:
+def delete(
+    paths: Paths, connection: sqlite3.Connection, name: str, confirm: str, clock: Clock = SYSTEM, *, protected: bool = False,
+    reason: str = REASON,
+) -> Tombstone:  # fmt: skip
     """Move a checkpoint into the trash; `confirm` is its step as typed by the player. Deleting it again changes nothing.
+
+    With `protected` it goes although retention protects it: the caller has kept it in another place, or was told so.
 
     Raises BadInput for another step, Unknown, and Conflict for the newest, the champion, a pinned one or one that awaits an
     eval.
@@ -105,12 +110,12 @@ def delete(paths: Paths, connection: sqlite3.Connection, name: str, confirm: str
     moved = False
     try:
         with transaction(connection):
-            stone = _allowed(paths, connection, name, clock)
+            stone = _allowed(paths, connection, name, clock, protected, reason)
             ledger.keep_sidecar(paths, ledger.indexed(connection, name))
             durable.write_json(beside, {"format": FORMAT, **asdict(stone)})
             durable.move(paths.current_model / name, aside)
             moved = True
-            ledger.drop_from_index(connection, ledger.indexed(connection, name), REASON)
+            ledger.drop_from_index(connection, ledger.indexed(connection, name), reason)
     except BaseException:
         if moved:
             durable.move(aside, paths.current_model / name)
@@ -119,14 +124,16 @@ def delete(paths: Paths, connection: sqlite3.Connection, name: str, confirm: str
     return stone
 
 
-def _allowed(paths: Paths, connection: sqlite3.Connection, name: str, clock: Clock) -> Tombstone:
+def _allowed(
+    paths: Paths, connection: sqlite3.Connection, name: str, clock: Clock, protected: bool, reason: str
+) -> Tombstone:
     """Return the tombstone of a checkpoint that may be deleted, inside the caller's transaction."""
     row = present_row(connection, name)
-    if reason := protected_names(connection).get(name):
-        raise Conflict(f"the checkpoint of step {row['step']} is kept: {reason}", hint="nothing was deleted")
+    if (why := protected_names(connection).get(name)) and not protected:
+        raise Conflict(f"the checkpoint of step {row['step']} is kept: {why}", hint="nothing was deleted")
     if not (paths.current_model / name).is_dir():
         raise Conflict(f"the folder of {name} is gone from models/current_model", hint="realm doctor says what is left")
-    return Tombstone(name, row["step"], stamp(clock.now()), row["size"], REASON)
+    return Tombstone(name, row["step"], stamp(clock.now()), row["size"], reason)
 
 
 def undelete(paths: Paths, connection: sqlite3.Connection, name: str, clock: Clock = SYSTEM) -> Record:

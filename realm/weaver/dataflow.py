@@ -17,7 +17,7 @@ from realm.arena.forming import validation_name
 from realm.arena.tidy import Limits, tidy
 from realm.arena.validation import RowError
 from realm.arena.yardstick import Yardstick, yardstick_of
-from realm.armory.heroes import active_config
+from realm.armory.heroes import active_config, active_hero
 from realm.core import events, logs
 from realm.core.clock import SYSTEM, Clock, parse_stamp, stamp
 from realm.core.daemon import Heartbeat, StopFlag, run_loop, single_instance
@@ -32,6 +32,7 @@ from realm.guild.schedule import Schedule, load_schedule
 from realm.guild.skill_client import CHUNK, Sample, SkillClient, SkillSource, training_row
 from realm.guild.skills.loader import all_skills
 from realm.guild.standing import read_state
+from realm.weaver.dailies import Dailies
 from realm.weaver.held_out import ensure_held_out
 
 log = get_logger("dataflow")
@@ -347,6 +348,7 @@ def main(paths: Paths, diet: HeroDiet) -> None:
         kept = active_config(paths).config.retention
         limits = Limits(kept.quests, kept.eval_reports, kept.full_steps)
         telemetry = open_telemetry(paths)
+        dailies = Dailies(paths, connection, active_hero(paths).folder)
         tidied_at = -1e9
 
         def tick() -> float:
@@ -354,6 +356,7 @@ def main(paths: Paths, diet: HeroDiet) -> None:
             if SYSTEM.monotonic() - tidied_at >= TIDY_S:
                 tidied_at = SYSTEM.monotonic()
                 tidy(paths, connection, telemetry, limits)
+                dailies.look()
             return flow.tick()
 
         run_loop(tick, stop, heartbeat, name="dataflow")

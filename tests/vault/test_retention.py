@@ -29,10 +29,13 @@ def histories(draw: st.DrawFn) -> tuple[list[Candidate], dict[str, str], Keep]:
     steps = draw(st.lists(st.integers(1, 10_000), min_size=count, max_size=count, unique=True))
     minutes = draw(st.lists(st.integers(-600, 60_000), min_size=count, max_size=count))
     sizes = draw(st.lists(st.integers(1, 100), min_size=count, max_size=count))
-    found = [Candidate(f"c{step}", step, NOW - timedelta(minutes=age), size)
-             for step, age, size in zip(steps, minutes, sizes, strict=True)]  # fmt: skip
+    losses = draw(st.lists(st.one_of(st.just({}), st.fixed_dictionaries({"a": st.integers(-9, 9), "b": st.integers(-9, 9)})),
+                           min_size=count, max_size=count))  # fmt: skip
+    found = [Candidate(f"c{step}", step, NOW - timedelta(minutes=age), size, loss)
+             for step, age, size, loss in zip(steps, minutes, sizes, losses, strict=True)]  # fmt: skip
     names = draw(st.lists(st.sampled_from([c.name for c in found] or ["none"]), max_size=6))
-    keep = Keep(draw(st.integers(1, 6)), draw(st.integers(0, 30)), draw(st.integers(0, 30)), draw(st.integers(1, 1500)))
+    keep = Keep(draw(st.integers(1, 6)), draw(st.integers(0, 30)), draw(st.integers(0, 30)), draw(st.integers(1, 1500)),
+                draw(st.integers(0, 6)), draw(st.booleans()))  # fmt: skip
     return found, dict.fromkeys(names, "because"), keep
 
 
@@ -53,6 +56,10 @@ def test_any_history(history: tuple[list[Candidate], dict[str, str], Keep]) -> N
     if sum(sizes.values()) <= keep.max_bytes:
         newest = sorted(found, key=lambda c: -c.step)[: keep.newest]
         assert {c.name for c in newest} <= set(decided.kept)
+        measured = [c for c in found if c.metrics]
+        for metric in ("a", "b") if keep.best and measured else ():
+            most = max(c.metrics[metric] for c in measured)
+            assert any(c.metrics[metric] == most for c in measured if c.name in decided.kept)
     assert all(decided.kept.values())
     assert all(decided.dropped.values())
     left = [c for c in found if c.name in decided.kept]
@@ -67,6 +74,15 @@ def test_one_an_hour_and_one_a_day_stay() -> None:
     assert ages[:2] == [0, 20]
     assert len([age for age in ages if age <= 360]) in (7, 8)
     assert max(ages) <= 3 * 24 * 60
+
+
+def test_one_a_week_and_the_best_of_each_metric_stay() -> None:
+    found = [Candidate(f"c{n}", n, NOW - timedelta(days=60 - n), 1, {"loss": float(n == 4)}) for n in range(1, 61)]
+    decided = plan(found, {}, Keep(1, 0, 0, 10**9, weeks=4, best=True), NOW)
+    assert decided.kept["c4"] == "best loss"
+    weeks = [name for name, why in decided.kept.items() if why == "last of its week"]
+    assert len(weeks) == 4
+    assert set(decided.kept) == {"c4", "c60", *weeks}
 
 
 def test_the_cap_drops_the_oldest_first() -> None:
