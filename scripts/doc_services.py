@@ -66,6 +66,7 @@ def apps(home: Path) -> list[tuple[str, Any]]:
     found = [
         (f"{PORTS['tavern']} Tavern", realm.tavern_app(PORTS["tavern"])),
         (f"{PORTS['vault']} Vault", realm.vault_app(PORTS["vault"])),
+        (f"{PORTS['branch']} Branch officer", realm.branch_app(PORTS["branch"])),
         (f"{PORTS['watchtower']} Watchtower", realm.watchtower_app(PORTS["watchtower"])),
         (f"{PORTS['taskmaster']} Task master", _taskmaster(realm)),
         (f"{PORTS['inference']} Oracle", build_app(paths, port=PORTS["inference"])),

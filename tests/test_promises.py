@@ -23,6 +23,7 @@ SCRIPTS = [
     ("core/training_controller.py", ["stop"], "stop"),
     ("core/training_controller.py", ["skip"], "skip"),
     ("vault/server.py", ["--help"], "--port"),
+    ("vault/branch_officer.py", ["--help"], "--base-dir"),
     ("tavern/server.py", ["--help"], "serve"),
     ("guild/sparring.py", ["--help"], "--checkpoint"),
     ("guild/sparring_validator.py", ["--check-all"], "0 sparring files checked"),
@@ -54,6 +55,10 @@ IMPORTS = [
     ("from vault.client import VaultKeeperClient", "VaultKeeperClient('127.0.0.1:9').is_available()", False),
     ("from core.checkpoint_ledger import extract_step", "extract_step('checkpoint-190000-20251127-1430')", 190000),
     ("from core.checkpoint_ledger import get_ledger", "get_ledger().get_latest()", None),
+    ("from vault import StorageRegistry, StrongholdType",
+     "StorageRegistry().register_stronghold(name='synology_main', stronghold_type=StrongholdType.NAS, host='192.0.2.1').name",
+     "synology_main"),
+    ("from vault import push_to_zone, pull_from_zone", "callable(push_to_zone) and callable(pull_from_zone)", True),
     ("from core.checkpoint_ledger import get_ledger_client", "get_ledger_client().is_available()", True),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from realm.cli import vault_backup, vault_chronicle, vault_keeper, vault_keeping
+from realm.cli import vault_backup, vault_chronicle, vault_keeper, vault_keeping, vault_zones
 from realm.core.paths import open_home
 
 
@@ -12,7 +12,9 @@ from realm.core.paths import open_home
 def command() -> None: ...
 
 
-for one in (*vault_keeper.COMMANDS, vault_backup.command, vault_chronicle.command, *vault_keeping.COMMANDS):
+for one in (
+    *vault_keeper.COMMANDS, *vault_zones.COMMANDS, vault_backup.command, vault_chronicle.command, *vault_keeping.COMMANDS,
+):  # fmt: skip
     command.add_command(one)
 
 

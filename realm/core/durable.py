@@ -165,9 +165,15 @@ def rename_noreplace(source: Path, target: Path) -> None:
         raise Conflict(f"{target.name} exists already in {target.parent.name}/")
     if number in (errno.EINVAL, errno.ENOSYS):
         # File systems without the flag (some network mounts): link + unlink has the same no-replace meaning for files.
-        _link_noreplace(source, target)
+        (_rename_folder if source.is_dir() else _link_noreplace)(source, target)
         return
     raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _rename_folder(source: Path, target: Path) -> None:
+    if os.path.lexists(target):
+        raise Conflict(f"{target.name} exists already in {target.parent.name}/")
+    source.rename(target)  # which replaces nothing but an empty folder made in this very moment
 
 
 def _link_noreplace(source: Path, target: Path) -> None:
@@ -248,6 +254,12 @@ def sweep_leftovers(parent: Path) -> list[str]:
 def open_new(path: Path) -> IO[bytes]:
     """Open a file that must not exist yet for writing in blocks; the caller publishes it by `move`."""
     return path.open("xb")
+
+
+def open_part(path: Path) -> IO[bytes]:
+    """Open a file that is filled over several runs, for reading and writing; it is made when it is missing."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    return os.fdopen(handle, "r+b", buffering=0)
 
 
 def open_append(path: Path) -> IO[str]:

@@ -109,7 +109,7 @@ class Hosts(BaseModel):
 
     def own_zone(self) -> str:
         """Return the name by which other zones know this machine."""
-        return check_id(self.zone or self.local_id())
+        return check_id(self.zone or os.environ.get("REALM_ZONE") or self.local_id())
 
     def all_zones(self) -> dict[str, Zone]:
         """Return the other zones: those written down, and every other host that offers `branch`."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,20 +172,34 @@ class Realm:
         """Build the vault's server: keeper, ledger, checkpoints, evals and training API; its rounds run while it is served."""
         from realm.arena.board_routes import control_router
         from realm.core.web import make_app
-        from realm.gate.vault_service import rounds_of
+        from realm.gate.vault_service import beside
         from realm.vault.keeper_routes import keeper_router
         from realm.vault.routes import ledger_router
+        from realm.vault.strongholds_copy import keep_copies
+        from realm.vault.transfer_routes import zone_router
+        from realm.vault.transfer_runner import Runner
 
-        routers = [keeper_router(self.paths, self.keeper), ledger_router(self.paths), control_router(self.paths)]
-        routers += self._checkpoint_routers()
-        return make_app("vault", routers, port=port, lifespan=rounds_of(self.keeper))
+        runner = Runner(self.paths, "vault", chores=keep_copies)
+        routers = [keeper_router(self.paths, self.keeper), zone_router(self.paths, runner), ledger_router(self.paths)]
+        routers += [control_router(self.paths), *self._checkpoint_routers()]
+        return make_app("vault", routers, port=port, lifespan=beside(self.keeper, runner))
+
+    def branch_app(
+        self, port: int, *, zone: str | None = None, address: str | None = None, allowed_hosts: Sequence[str] = ()
+    ) -> FastAPI:
+        """Build the branch officer of this zone; raises Refused for an open address without a token or host names."""
+        from realm.vault.branch_officer import check_zone, officer_app
+
+        check_zone(self.paths, zone)
+        return officer_app(self.paths, port, address=address, allowed_hosts=allowed_hosts)
 
     @cached_property
     def keeper(self) -> VaultKeeper:
-        """Return the vault's keeper: where every asset is, and verified copies of them."""
+        """Return the vault's keeper: where every asset is, and verified copies of them, brought from elsewhere too."""
+        from realm.vault.courier import courier_of
         from realm.vault.keeper import VaultKeeper
 
-        return VaultKeeper(self.paths)
+        return VaultKeeper(self.paths, courier_of(self.paths))
 
     def _checkpoint_routers(self) -> list[APIRouter]:
         """What both the Tavern and the vault serve of checkpoints and evals."""

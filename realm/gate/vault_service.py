@@ -1,4 +1,4 @@
-"""What the vault's HTTP service does beside answering: its rounds, for as long as it is served."""
+"""What the vault's HTTP service does beside answering: its rounds and its transfers, for as long as it is served."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from fastapi import FastAPI
 
 from realm.vault.keeper import VaultKeeper
 from realm.vault.rounds import rounds_beside
+from realm.vault.transfer_runner import Runner, running
 
 
-def rounds_of(keeper: VaultKeeper) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return the lifespan of the vault's app: rounds begin with the service and end with it."""
+def beside(keeper: VaultKeeper, runner: Runner) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return the lifespan of the vault's app: rounds and transfers begin with the service and end with it."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with rounds_beside(keeper.paths, keeper.courier.bring if keeper.courier else None):
-            yield
+            async with running(runner)(app):
+                yield
 
     return lifespan

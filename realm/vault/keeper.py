@@ -236,7 +236,7 @@ def ask_vault_first(asset_id: str, fallback: str | Path | None = None, *, keeper
     manifest that every byte agrees with. Raises Unknown or Unavailable naming where the asset is, Corrupt for a damaged
     fallback.
     """
-    asked = keeper or VaultKeeper()
+    asked = keeper or _own_keeper()
     try:
         return asked.ensure_local(asset_id)
     except (Unknown, Unavailable) as error:
@@ -244,6 +244,14 @@ def ask_vault_first(asset_id: str, fallback: str | Path | None = None, *, keeper
             raise
         log.warning("%s: %s; the fallback %s is used", asset_id, error.message, fallback)
     return _checked_fallback(Path(fallback))
+
+
+def _own_keeper() -> VaultKeeper:
+    """Return the keeper of this base directory with its zones and strongholds."""
+    from realm.vault.courier import courier_of  # which knows the keeper
+
+    paths = open_home()
+    return VaultKeeper(paths, courier_of(paths))
 
 
 def _checked_fallback(path: Path) -> Path:

@@ -41,6 +41,7 @@ TABLE: dict[str, Kind] = {
     "vault": Kind(("vault", "serve"), 4, "health", HEALTH),
     "dataflow": Kind(("weaver", "dataflow"), 5, "heartbeat", HEARTBEAT, hero=True),
     "evaluator": Kind(("arena", "evals"), 6, "heartbeat", HEARTBEAT, hero=True),
+    "branch": Kind(("vault", "branch"), 4, "health", HEALTH),
     "watchtower": Kind(("watchtower", "serve"), 8, "health", HEALTH),
     "taskmaster": Kind(("tasks", "serve"), 9, "health", HEALTH),
 }
