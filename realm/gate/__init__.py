@@ -145,6 +145,7 @@ class Realm:
         from realm.arena.training_routes import training_router
         from realm.armory.config_routes import config_router
         from realm.armory.estimate_routes import estimate_router
+        from realm.guild.exam_routes import exam_router
         from realm.guild.hall_routes import hall_router
         from realm.guild.lineage_routes import lineage_router
         from realm.guild.schedule_routes import schedule_router
@@ -153,6 +154,7 @@ class Realm:
 
         routers = [board_router(self.paths, self.generate), quest_router(self.paths), training_router(self.paths)]
         routers += [control_router(self.paths), ledger_router(self.paths)]
+        routers += [exam_router(self.paths)]
         routers += [hall_router(self.paths), lineage_router(self.paths), *self._checkpoint_routers()]
         routers += [config_router(self.paths), estimate_router(self.paths), schedule_router(self.paths, self.foresee)]
         routers += [self._hero_router()]
@@ -203,6 +205,7 @@ class Realm:
 
     def _checkpoint_routers(self) -> list[APIRouter]:
         """What both the Tavern and the vault serve of checkpoints and evals."""
+        from realm.arena.eval_film import film_router
         from realm.arena.eval_routes import eval_router
         from realm.gate.crowning import crowning, keep_rules
         from realm.gate.keeping import back_up
@@ -211,7 +214,7 @@ class Realm:
 
         rules = partial(keep_rules, self.paths)
         return [checkpoint_router(self.paths, rules, crowning(self.paths)), eval_router(self.paths),
-                keeping_router(self.paths, partial(back_up, self.paths))]  # fmt: skip
+                keeping_router(self.paths, partial(back_up, self.paths)), film_router(self.paths)]  # fmt: skip
 
     def watchtower_app(self, port: int) -> FastAPI:
         """Build the watchtower's server: the views for other programs and the Prometheus metrics."""

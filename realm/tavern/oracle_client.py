@@ -100,9 +100,11 @@ class OracleClient:
             raise Mismatch(f"step {step} was to be loaded and {host.id} confirms step {answer.get('step')!r}")
         return answer
 
-    async def chat(self, host: OracleHost, message: str, step: int) -> dict[str, Any]:
+    async def chat(
+        self, host: OracleHost, message: str, step: int, sampling: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Send a message to a loaded checkpoint and return the unverified answer."""
-        return await self._ask(host, "POST", "/chat", {"message": message, "step": step}, CHAT_TIMEOUT)
+        return await self._ask(host, "POST", "/chat", {"message": message, "step": step, **(sampling or {})}, CHAT_TIMEOUT)
 
     async def close(self) -> None:
         await self._http.aclose()

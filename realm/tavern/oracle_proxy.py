@@ -35,6 +35,14 @@ class ChatRequest(BaseModel):
     message: str = Field(min_length=1, max_length=32_000)
     host: str = Field(max_length=128)
     step: int = Field(ge=0, le=LARGEST_STEP)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=1024)
+    temperature: float | None = Field(default=None, ge=0, le=5, strict=False)
+    top_p: float | None = Field(default=None, gt=0, le=1, strict=False)
+    seed: int | None = Field(default=None, ge=0, le=LARGEST_STEP)
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the values given for how tokens are chosen; what is left out is the oracle's own default."""
+        return self.model_dump(include={"max_new_tokens", "temperature", "top_p", "seed"}, exclude_none=True)
 
 
 def find_loaded(loaded: Sequence[Mapping[str, Any]], step: int, host: str) -> Mapping[str, Any]:
@@ -99,7 +107,7 @@ def oracle_routes(read_hosts: Callable[[], Hosts], client: OracleClient, digests
         async def chat() -> dict[str, Any]:
             host = pick_host(oracle_hosts(read_hosts()), asked.host)
             model = find_loaded((await client.info(host))["loaded"], asked.step, host.id)
-            answer = await client.chat(host, asked.message, asked.step)
+            answer = await client.chat(host, asked.message, asked.step, asked.sampling())
             ledger_sha = await asyncio.to_thread(digests, asked.step)
             return confirmed(answer, asked.step, host.id, model.get("weights_sha256"), ledger_sha)
 

@@ -1,7 +1,8 @@
 // The router: the address bar is the state, links are plain links, the history is the browser's.
 
 export const PAGES = [
-  'tavern', 'quests', 'oracle', 'vault', 'guild', 'scheduler', 'settings', 'achievements', 'help', 'credits', 'begin', 'lost',
+  'tavern', 'quests', 'oracle', 'vault', 'guild', 'scheduler', 'settings', 'achievements', 'help', 'credits', 'begin', 'film', 'curves',
+  'lost',
 ] as const;
 export type Page = (typeof PAGES)[number];
 

@@ -18,5 +18,7 @@ export const PAGES: Record<Page, Loader> = {
   help: () => late(import('./Help.svelte')),
   credits: () => late(import('./Credits.svelte')),
   begin: () => late(import('./Begin.svelte')),
+  film: () => late(import('./Film.svelte')),
+  curves: () => late(import('./Curves.svelte')),
   lost: () => late(import('./Lost.svelte')),
 };
