@@ -30,7 +30,8 @@ def db(empty_home: Paths) -> Iterator[sqlite3.Connection]:
 def write(paths: Paths, step: int, right: bool) -> None:
     def line(name: str, static: bool) -> dict[str, Any]:
         return {"id": name, "static": static, "prompt": f"what is {name}", "target": "t", "output": f"{name} at {step}",
-                "expected": "1", "parsed": None, "strict": int(right), "reason": "r", "error": None, "finish_reason": "stop"}  # fmt: skip
+                "expected": "1", "parsed": None, "strict": int(right), "reason": "r", "error": None,
+                "finish_reason": "stop"}  # fmt: skip
 
     folder = paths.evals / f"c{step}"
     folder.mkdir(parents=True)
