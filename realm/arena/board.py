@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from realm.arena import validation
+from realm.arena.order import next_quest as next_quest
 from realm.arena.provenance import Provenance as Provenance
 from realm.arena.provenance import sidecar
 from realm.arena.quest import (
@@ -37,7 +38,7 @@ from realm.core.clock import SYSTEM, Clock, stamp
 from realm.core.errors import Conflict, Unknown
 from realm.core.ids import new_ulid
 from realm.core.logs import get_logger
-from realm.core.paths import PRIORITIES, Paths
+from realm.core.paths import Paths
 from realm.core.store import transaction
 
 log = get_logger("board")
@@ -220,15 +221,6 @@ def say_lost(connection: sqlite3.Connection, quest: Quest, clock: Clock = SYSTEM
     with transaction(connection):
         update(connection, quest.id, {"state": "deleted", "reason": reason, "changed_at": stamp(clock.now())})
         events.append(connection, "queue.failed", subject=quest.id, data={"name": quest.name, "reason": reason}, clock=clock)
-
-
-def next_quest(connection: sqlite3.Connection) -> Quest | None:
-    """Return the quest that would be claimed next: high, normal, low, the oldest of each first."""
-    order = " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(PRIORITIES))
-    row = connection.execute(
-        f"SELECT * FROM quests WHERE state = 'queued' ORDER BY CASE priority {order} END, id LIMIT 1"
-    ).fetchone()
-    return from_row(row) if row else None
 
 
 def claim(paths: Paths, connection: sqlite3.Connection, *, step: int, clock: Clock = SYSTEM) -> Quest | None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from realm.arena import board, control, intake
+from realm.arena import board, control, intake, order
 from realm.arena.board_view import list_quests, quest_view
 from realm.arena.inbox_view import inbox_view
 from realm.arena.quest import get_quest
@@ -39,6 +39,10 @@ class _Body(BaseModel):
 
 class PriorityBody(_Body):
     priority: Priority
+
+
+class MoveBody(_Body):
+    direction: Literal["up", "down"]
 
 
 class ActionBody(_Body):
@@ -101,6 +105,11 @@ def board_router(paths: Paths, generate: Generate) -> APIRouter:
     def set_priority(quest_id: str, body: PriorityBody) -> dict[str, Any]:
         """Move a waiting quest to another priority."""
         return _changed(paths, quest_id, lambda facts, i: board.set_priority(paths, facts, i, body.priority))
+
+    @router.post("/{quest_id}/move")
+    def move(quest_id: str, body: MoveBody) -> dict[str, Any]:
+        """Let a waiting quest change places with its neighbour of the same priority."""
+        return _changed(paths, quest_id, lambda facts, i: order.move(facts, i, body.direction))
 
     @router.post("/{quest_id}/delete")
     def delete(quest_id: str, _: NothingBody) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from realm.arena.order import FIGHTING_ORDER
 from realm.arena.quest import Quest, from_row
 from realm.core.durable import read_projection
 from realm.core.paths import PRIORITIES, Paths
@@ -53,9 +54,8 @@ def list_quests(
     """
     states = SHELVES[shelf]
     marks = ",".join("?" * len(states))
-    order = " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(PRIORITIES))
     if shelf in ("queued", "processing"):
-        key = f"(CASE priority {order} END) || id" if shelf == "queued" else "printf('%012d', coalesce(claim, 0)) || id"
+        key = FIGHTING_ORDER if shelf == "queued" else "printf('%012d', coalesce(claim, 0)) || id"
         compare, direction = ">", "ASC"
     else:
         key, compare, direction = "changed_at || id", "<", "DESC"

@@ -54,6 +54,7 @@ class Quest:
     checkpoint: str | None
     state_before: str | None
     arrival: str | None
+    place: str | None
 
 
 def from_row(row: sqlite3.Row) -> Quest:

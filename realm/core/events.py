@@ -30,6 +30,7 @@ EVENT_KINDS: dict[str, str] = {
     "queue.skipped": "the player ended a quest early; it can be retried from its cursor",
     "queue.deleted": "a quest was moved to the trash",
     "queue.restored": "a deleted or failed quest went back to the board",
+    "queue.moved": "a waiting quest changed places with its neighbour of the same priority",
     "queue.priority": "a quest changed priority",
     "queue.low": "fewer quests wait than the data flow wants",
     "queue.empty": "no quest waits",

@@ -129,6 +129,9 @@ _FACTS_CHRONICLE = (
         why TEXT NOT NULL, notes TEXT NOT NULL DEFAULT '', measured TEXT NOT NULL DEFAULT '{}')""",
 )
 
+# Where the player put a waiting quest among those of its priority; without one, its id (its age) counts.
+_FACTS_PLACES = ("ALTER TABLE quests ADD COLUMN place TEXT",)
+
 _TELEMETRY_1 = (
     """CREATE TABLE steps (
         step INTEGER PRIMARY KEY, at TEXT NOT NULL, loss REAL NOT NULL, lr REAL NOT NULL, grad_norm REAL NOT NULL,
@@ -171,10 +174,15 @@ def _facts_chronicle(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _facts_places(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_PLACES:
+        connection.execute(statement)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
 
 
-FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles, _facts_changes, _facts_chronicle)
+FACTS = (_facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles, _facts_changes, _facts_chronicle, _facts_places)
 TELEMETRY = (_telemetry_1,)

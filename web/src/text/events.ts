@@ -27,6 +27,7 @@ const STYLES: Record<string, Style> = {
   'queue.skipped': style('fast-forward-button', 'plain', 'quests'),
   'queue.deleted': style('trash-can', 'plain', 'quests'),
   'queue.restored': style('cycle', 'plain', 'quests'),
+  'queue.moved': style('scroll-unfurled', 'plain', 'quests'),
   'queue.priority': style('scroll-unfurled', 'plain', 'quests'),
   'queue.low': style('hourglass', 'plain', 'quests'),
   'queue.empty': style('hourglass', 'coral', 'quests', 2),
