@@ -200,6 +200,7 @@ export interface UploadVerdict {
   id: Maybe<string>;
   reason: Maybe<string>;
   rows: Maybe<number>;
+  tokens?: Maybe<number>;
 }
 
 export interface Metrics {

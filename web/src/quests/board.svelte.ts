@@ -19,6 +19,8 @@ export class Board {
   loaded = $state(false);
   problem = $state('');
   busy = $state.raw<ReadonlySet<string>>(new Set());
+  /** Quests chosen for one order to all of them. */
+  chosen = $state.raw<ReadonlySet<string>>(new Set());
   #number = 0;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #settling: ReturnType<typeof setTimeout> | null = null;
@@ -26,6 +28,7 @@ export class Board {
   open(state: QuestState): void {
     if (state !== this.state) {
       this.rows = [];
+      this.chosen = new Set();
       this.loaded = false;
     }
     this.state = state;
@@ -61,6 +64,8 @@ export class Board {
 
   #took(page: QuestPage): void {
     this.next = page.next;
+    const present = new Set(this.rows.map((row) => row.id));
+    this.chosen = new Set([...this.chosen].filter((id) => present.has(id)));
     this.inbox = page.inbox;
     // A file that leaves the inbox otherwise than to the board tells no event.
     if (this.#settling !== null) clearTimeout(this.#settling);
@@ -90,6 +95,44 @@ export class Board {
     const done = await this.#order(quest, 'priority', { priority });
     if (!done) this.rows = before;
     else announcer.say(t('quests.prioritySet', { name: quest.name, priority: t(`priority.${priority}`) }));
+  }
+
+  choose(quest: Quest, on: boolean): void {
+    this.chosen = new Set(on ? [...this.chosen, quest.id] : [...this.chosen].filter((id) => id !== quest.id));
+  }
+
+  /** Whether a waiting quest is the first or the last of its priority, as far as the list is loaded. */
+  endsOf(quest: Quest): { first: boolean; last: boolean } {
+    const same = this.rows.filter((row) => row.priority === quest.priority);
+    return { first: same[0]?.id === quest.id, last: this.next === null && same.at(-1)?.id === quest.id };
+  }
+
+  /** Shown at once, taken back if the server refuses. */
+  async move(quest: Quest, direction: 'up' | 'down'): Promise<void> {
+    const before = this.rows;
+    const at = before.findIndex((row) => row.id === quest.id);
+    const to = direction === 'up' ? at - 1 : at + 1;
+    if (before[to]?.priority === quest.priority) this.rows = before.map((row, i) => (i === at ? before[to]! : i === to ? before[at]! : row));
+    if (await this.#order(quest, 'move', { direction })) announcer.say(t('quests.moved', { name: quest.name, direction }));
+    else this.rows = before;
+  }
+
+  /** One order to every chosen quest, one after the other; what the server refuses is told once. */
+  async all(verb: 'delete' | 'retry' | 'priority', body: Record<string, unknown> = {}): Promise<void> {
+    const quests = this.rows.filter((row) => this.chosen.has(row.id));
+    this.busy = new Set(quests.map((quest) => quest.id));
+    const refused: string[] = [];
+    for (const quest of quests) {
+      try {
+        await postJson(`/api/quests/${encodeURIComponent(quest.id)}/${verb}`, body);
+      } catch (error) {
+        refused.push(wordsOf(error));
+      }
+    }
+    this.busy = new Set();
+    this.chosen = new Set();
+    await this.load();
+    announcer.toast(t('quests.bulkDone', { done: quests.length - refused.length, all: quests.length, why: refused[0] ?? null }), refused.length > 0 ? { tone: 'coral', ms: 8_000 } : {});
   }
 
   async remove(quest: Quest): Promise<void> {

@@ -1,5 +1,5 @@
 // Files on their way to the board: one line per file, from waiting to the server's verdict.
-import { postFile, wordsOf } from '../data/api';
+import { getJson, postFile, wordsOf } from '../data/api';
 import type { Priority, UploadVerdict } from '../data/types';
 import { t } from '../i18n';
 import { announcer } from '../lib/announce.svelte';
@@ -11,6 +11,11 @@ export interface Upload {
   state: 'waiting' | 'checking' | 'accepted' | 'refused';
   reason: string;
   rows: number | null;
+  tokens: number | null;
+  /** Of the first row: share of tokens without a label. */
+  masked: number | null;
+  longest: { length: number; max: number } | null;
+  warnings: string[];
 }
 
 const KEPT = 30;
@@ -32,7 +37,7 @@ class Uploads {
   }
 
   #add(file: File): number {
-    const upload: Upload = { id: this.#next++, name: file.name, size: file.size, state: 'waiting', reason: '', rows: null };
+    const upload: Upload = { id: this.#next++, name: file.name, size: file.size, state: 'waiting', reason: '', rows: null, tokens: null, masked: null, longest: null, warnings: [] };
     this.list = [upload, ...this.list].slice(0, KEPT);
     return upload.id;
   }
@@ -41,12 +46,27 @@ class Uploads {
     this.list = this.list.map((upload) => (upload.id === id ? { ...upload, ...change } : upload));
   }
 
+  /** What the board knows of an accepted file; without it the verdict stands all the same. */
+  async #look(id: number, quest: string): Promise<void> {
+    const address = `/api/quests/${encodeURIComponent(quest)}`;
+    try {
+      const [about, first] = await Promise.all([
+        getJson<{ origin?: { validation_warnings?: string[] } | null }>(address),
+        getJson<{ masked_share: number; length: number; max_length: number }>(`${address}/tokens?row=0`),
+      ]);
+      this.#set(id, { masked: first.masked_share, longest: { length: first.length, max: first.max_length }, warnings: about.origin?.validation_warnings ?? [] });
+    } catch (error) {
+      this.#set(id, { warnings: [wordsOf(error)] });
+    }
+  }
+
   async #sendOne(file: File, id: number, priority: Priority): Promise<void> {
     this.#set(id, { state: 'checking' });
     try {
       const query = new URLSearchParams({ name: file.name, priority });
       const verdict = await postFile<UploadVerdict>(`/api/quests/upload?${query}`, file);
-      this.#set(id, { state: verdict.verdict, reason: verdict.reason ?? '', rows: verdict.rows });
+      this.#set(id, { state: verdict.verdict, reason: verdict.reason ?? '', rows: verdict.rows, tokens: verdict.tokens ?? null });
+      if (verdict.verdict === 'accepted' && verdict.id) await this.#look(id, verdict.id);
     } catch (error) {
       this.#set(id, { state: 'refused', reason: wordsOf(error) });
     }
