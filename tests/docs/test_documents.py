@@ -297,3 +297,10 @@ def test_changelog_has_the_version() -> None:
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
 
     assert f"## [{version}]" in read("CHANGELOG.md")
+
+
+def test_the_pages_know_what_the_tavern_serves() -> None:
+    """The types of the pages' requests are made from this file: an old one would let a wrong request compile."""
+    from scripts import web_api
+
+    assert web_api.FILE.read_text(encoding="utf-8") == web_api.served(), ".venv/bin/python scripts/web_api.py --write"

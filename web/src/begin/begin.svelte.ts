@@ -69,7 +69,7 @@ export class FirstRun {
     this.folder = null;
     this.error = '';
     try {
-      this.folder = await postJson<Folder>('/api/heroes/check-folder', { folder: this.path.trim() });
+      this.folder = (await postJson('/api/heroes/check-folder', { folder: this.path.trim() })) as Folder;
     } catch (error) {
       this.error = wordsOf(error);
     }

@@ -1,4 +1,16 @@
-// Requests to the Tavern. Every refusal becomes an ApiError with the server's own words.
+// Requests to the Tavern. Every refusal becomes an ApiError with the server's own words. Addresses and bodies are checked
+// against the server's own description (openapi.json): an unknown route or a wrong body does not compile.
+import type { paths } from '../generated/api';
+
+/** An address as written in code: "/api/quests/{id}/rows" becomes any text that begins and ends so. */
+type Filled<P extends string> = P extends `${infer Head}{${string}}${infer Tail}` ? `${Head}${string}${Filled<Tail>}` : P;
+type Asked<P extends string> = Filled<P> | `${Filled<P>}?${string}`;
+type With<M extends 'get' | 'post'> = { [P in keyof paths & string]: paths[P] extends Record<M, object> ? P : never }[keyof paths & string];
+type Json<P extends With<'post'>> = paths[P]['post'] extends { requestBody: { content: { 'application/json': infer B } } } ? B : never;
+export type Readable = Asked<With<'get'>>;
+export type Orderable = Asked<With<'post'>>;
+/** What the routes of an address take; of several that it may mean, any. */
+export type BodyOf<A extends string> = { [P in With<'post'>]: A extends Asked<P> ? Json<P> : never }[With<'post'>];
 
 export class ApiError extends Error {
   constructor(
@@ -31,16 +43,19 @@ async function ask<T>(path: string, init: RequestInit): Promise<T> {
   return (await response.json()) as T;
 }
 
-export function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+export function getJson<T>(path: Readable, signal?: AbortSignal): Promise<T> {
   return ask<T>(path, signal ? { signal } : {});
 }
 
-export function postJson<T>(path: string, body: unknown = {}, more: Pick<RequestInit, 'signal' | 'keepalive'> = {}): Promise<T> {
+export function postJson<A extends Orderable>(
+  path: A, body: BodyOf<A>, more: Pick<RequestInit, 'signal' | 'keepalive'> = {},
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the caller names what it expects; the routes do not say
+): Promise<any> {
   const headers = { 'Content-Type': 'application/json' };
-  return ask<T>(path, { ...more, method: 'POST', headers, body: JSON.stringify(body) });
+  return ask<unknown>(path, { ...more, method: 'POST', headers, body: JSON.stringify(body) });
 }
 
-export function postFile<T>(path: string, file: Blob): Promise<T> {
+export function postFile<T>(path: Orderable, file: Blob): Promise<T> {
   return ask<T>(path, { method: 'POST', headers: { 'Content-Type': 'application/x-ndjson' }, body: file });
 }
 

@@ -1,5 +1,5 @@
 // The quest board as the page sees it: one tab at a time, refreshed by events, changed by orders.
-import { getJson, postJson, wordsOf } from '../data/api';
+import { getJson, postJson, wordsOf, type BodyOf } from '../data/api';
 import type { Priority, Quest, QuestPage, QuestState } from '../data/types';
 import { t } from '../i18n';
 import { announcer } from '../lib/announce.svelte';
@@ -150,7 +150,9 @@ export class Board {
     if (await this.#order(quest, 'retry', {})) announcer.toast(t('quests.retried', { name: quest.name }), { icon: 'cycle', tone: 'teal' });
   }
 
-  async #order(quest: Quest, verb: string, body: Record<string, unknown>): Promise<boolean> {
+  async #order<V extends 'priority' | 'delete' | 'undelete' | 'retry'>(
+    quest: Quest, verb: V, body: BodyOf<`/api/quests/${string}/${V}`>,
+  ): Promise<boolean> {
     this.busy = new Set([...this.busy, quest.id]);
     try {
       await postJson(`/api/quests/${encodeURIComponent(quest.id)}/${verb}`, body);

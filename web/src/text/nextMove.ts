@@ -1,11 +1,12 @@
 // What the button of the "Next move" card does: an address of ours, or one order from a short table.
+import type { BodyOf } from '../data/api';
 import type { Key } from '../i18n';
 import { pageOf } from '../lib/router.svelte';
 
 export type Order =
   | { kind: 'open'; address: string; label: Key }
   | { kind: 'add'; label: Key }
-  | { kind: 'post'; path: string; body: Record<string, unknown>; label: Key };
+  | { kind: 'post'; path: '/api/training/control'; body: BodyOf<'/api/training/control'>; label: Key };
 
 const ORDERS: Record<string, Order> = {
   create_hero: { kind: 'open', address: '/begin', label: 'next.open' },

@@ -1,10 +1,10 @@
 // The table of checkpoints as the page sees it: one page at a time by key, sorted and filtered by the server, changed by orders.
-import { getJson, postJson, wordsOf } from '../data/api';
+import { getJson, postJson, wordsOf, type BodyOf } from '../data/api';
 import type { Maybe } from '../data/types';
 import { t } from '../i18n';
 import { announcer } from '../lib/announce.svelte';
 import { int } from '../lib/format';
-import { addressOf, type Champion, type Checkpoint, type CheckpointPage, type Details, type Order, type Plan, type Sort, type Stone } from './types';
+import { orderOf, type Champion, type Checkpoint, type CheckpointPage, type Details, type Order, type Plan, type OrderAddress, type Sort, type Stone, type Verb } from './types';
 
 const PAGE = 50;
 const REFRESH_MS = 600;
@@ -134,15 +134,15 @@ export class Chest {
 
   async automatic(): Promise<void> {
     await this.#tried('', async () => {
-      const found = await postJson<{ champion: Maybe<Champion> }>('/api/vault/champion', { automatic: true });
+      const found: { champion: Maybe<Champion> } = await postJson('/api/vault/champion', { automatic: true });
       this.crown = found.champion;
       announcer.toast(t('vault.automaticNow', { step: found.champion ? int(found.champion.step) : null }), { icon: 'crown', tone: 'gold' });
     });
   }
 
-  async #order(row: { name: string }, verb: string, body: Record<string, unknown>, done: (now: Details) => void): Promise<Maybe<Details>> {
+  async #order<V extends Verb>(row: { name: string }, verb: V, body: BodyOf<OrderAddress<V>>, done: (now: Details) => void): Promise<Maybe<Details>> {
     return this.#tried(row.name, async () => {
-      const now = await postJson<Details>(addressOf(row.name, verb), body);
+      const now: Details = await postJson(orderOf(row.name, verb), body);
       done(now);
       return now;
     });

@@ -93,4 +93,10 @@ export interface Stone {
   left_s: number;
 }
 
-export const addressOf = (name: string, verb = ''): string => `/api/vault/checkpoints/${encodeURIComponent(name)}${verb && `/${verb}`}`;
+/** What can be done to a checkpoint. */
+export type Verb = 'pin' | 'promote' | 'verify' | 'delete' | 'undelete';
+export type OrderAddress<V extends Verb> = `/api/vault/checkpoints/${string}/${V}`;
+
+export const addressOf = (name: string): `/api/vault/checkpoints/${string}` => `/api/vault/checkpoints/${encodeURIComponent(name)}`;
+export const exportOf = (name: string): string => `${addressOf(name)}/export`;
+export const orderOf = <V extends Verb>(name: string, verb: V): OrderAddress<V> => `${addressOf(name)}/${verb}`;
