@@ -42,7 +42,7 @@ def _bare(value: Any, named: bool = False) -> Any:
         return [_bare(one) for one in value]
     if not isinstance(value, dict):
         return value
-    kept = {name: one for name, one in value.items() if named or name not in _PROSE or name == "title" and "version" in value}
+    kept = {name: one for name, one in value.items() if named or name not in _PROSE or (name == "title" and "version" in value)}
     if "responses" in kept and not named:
         kept["responses"] = {code: {"description": "", **_bare(one)} for code, one in kept["responses"].items() if code[0] == "2"}
         return {name: one if name == "responses" else _bare(one, name in _NAMES) for name, one in kept.items()}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { plain } from '../src/guild/plain';
 import { differences, diskParts } from '../src/vault/compare';
-import { addressOf, orderOf, type Details } from '../src/vault/types';
+import { orderOf, type Details } from '../src/vault/types';
 
 const one = (step: number, more: Partial<Details> = {}, record: Record<string, unknown> = {}): Details => ({
   name: `checkpoint-${step}-20260101-0000`, step, state: 'present', at: '', size: 1000, pinned: false, champion: false,
