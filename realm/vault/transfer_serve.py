@@ -27,7 +27,7 @@ STATES, AHEAD = 256, 2
 class Piece:
     """A chunk: its bytes and the digest of the file up to its end."""
 
-    data: bytes
+    data: memoryview
     digest: str
 
 
@@ -82,10 +82,13 @@ class ChunkDesk:
         with open_file(self._paths, asset.id, file.path) as handle:
             hasher = self._state(asset, file, number, start, handle)
             handle.seek(start)
-            data = handle.read(length)
-        if len(data) != length:
-            raise Corrupt(f"{asset.id}/{file.path} ended before byte {start + length}")
-        hasher.update(data)
+            data = memoryview(bytearray(length))
+            # Block by block, so that what is hashed is still in the processor's cache.
+            for at in range(0, length, BLOCK):
+                block = data[at : at + BLOCK]
+                if handle.readinto(block) != len(block):
+                    raise Corrupt(f"{asset.id}/{file.path} ended before byte {start + length}")
+                hasher.update(block)
         self._keep((asset.digest, number, start + length), hasher)
         return Piece(data, str(hasher.hexdigest()))
 

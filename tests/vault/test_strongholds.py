@@ -384,3 +384,23 @@ def test_two_finish_the_same_copy(paths: Paths, registry: StorageRegistry, tmp_p
     assert not depot.has(asset)
     with pytest.raises((Unknown, Conflict)):
         move_now(paths, "checkpoint_99", "far", "push", lambda progress: None)
+
+
+def test_the_keeper_mends_and_fetches_through_its_courier(paths: Paths, registry: StorageRegistry, tmp_path: Path) -> None:
+    from realm.gate import Realm
+
+    registry.register_stronghold("far", "local", path=tmp_path / "far")
+    push(paths, "far")
+    folder = paths.current_model / name_at(2)
+    before = files_below(folder)
+    damage(folder / "model.safetensors")
+    keeper = Realm(paths).keeper
+    assert keeper.ensure_local("checkpoint_2") == folder
+    assert files_below(folder) == before
+
+    durable.remove_tree(folder)
+    VaultDiscovery(paths).scan()
+    with closing(open_facts(paths)) as facts:
+        facts.execute("UPDATE checkpoints SET state = 'dropped' WHERE step = 2")
+    assert keeper.ensure_local("checkpoint_2") == folder
+    assert files_below(folder) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import random
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
@@ -113,9 +114,10 @@ def test_names_and_paths_mean_the_exact_checkpoint(two: Two) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_twenty_cuts_cost_at_most_a_chunk_each(two: Two, seed: int) -> None:
-    import random
-
+def test_twenty_cuts_cost_at_most_a_chunk_each(two: Two, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A cut before the first byte looks like an outage; how those are counted is another test's subject.
+    monkeypatch.setattr("realm.vault.zones_client.FAILS", 1000)
+    monkeypatch.setattr(transfer_receive, "TRIES", 30)
     dice, cut_at = random.Random(seed), {}
 
     def spoil(number: int, so_far: int, block: bytes) -> bytes | None:
@@ -125,12 +127,8 @@ def test_twenty_cuts_cost_at_most_a_chunk_each(two: Two, seed: int) -> None:
     wire = Wire(two.port, spoil)
     two.through(wire.port)
     make_checkpoint(two.far, 3, 40 * CHUNK, parent=2)
-    transfer_receive.TRIES, before = 30, transfer_receive.TRIES
-    try:
-        result = two.pull("checkpoint_3")
-    finally:
-        transfer_receive.TRIES = before
-        wire.close()
+    result = two.pull("checkpoint_3")
+    wire.close()
 
     assert wire.cuts == 20
     assert two.same(3)
