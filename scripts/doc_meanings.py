@@ -36,6 +36,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "sparring.max_age_steps": "steps after which sparring rows that still wait are set aside; a level-up does so at once",
         "sparring.samples": "answers drawn for each problem beside the greedy one",
         "sparring.temperature": "temperature of these answers",
+        "sparring.exam": "held-out problems of the exam that sparring ends with; 0: none",
     },
     "skill": {
         "id": "lower-case id; the file is named after it",

@@ -66,6 +66,10 @@ class StubHero:
         return Texts(texts, ("stop",) * len(texts), self.digest)
 
     def _answer(self, prompt: str, sampling: Sampling) -> str:
+        if prompt.endswith("Is this correct?"):
+            return "It is correct."
+        if prompt.endswith("final solution."):
+            return prompt.rpartition("\n")[0].rpartition("\nAnswer: ")[2]
         golden = SKILL.solve(Item("", "bin", "", 1, "train", prompt, "", ""))
         knows = random.Random(prompt).random() < self.accuracy
         if sampling.temperature:

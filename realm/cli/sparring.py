@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from realm.guild.sparring_exam import Exam
 
 
 @click.group(help="Train on the hero's own mistakes: run a session, check files, show the last one.")
@@ -38,7 +42,8 @@ def run(skill: str, count: int, level: int | None, checkpoint: str | None, step:
     wish = Wish(resolve_alias(skill, paths), count, level, checkpoint, step, seed)
     held = hold_session(paths, wish, say=lambda progress: click.echo(progress, err=True))
     told = {"quest": held.quest, "name": held.name, "checkpoint": held.fighter.checkpoint, "step": held.fighter.step,
-            "level": held.bout.level, **held.bout.numbers, "check": held.bout.report.numbers}  # fmt: skip
+            "level": held.bout.level, **held.bout.numbers, "check": held.bout.report.numbers,
+            "exam": held.exam.numbers() if held.exam else None}  # fmt: skip
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
         return
@@ -47,7 +52,22 @@ def run(skill: str, count: int, level: int | None, checkpoint: str | None, step:
     if bout.reason:
         click.echo(f"the next level was asked: {bout.reason}")
     click.echo(f"{bout.used} of {bout.wrong} wrong answers used ({bout.far} more too far off to judge)")
+    for line in exam_lines(held.exam):
+        click.echo(line)
     click.echo(f"{held.name}: {len(bout.rows)} rows on the board, priority high, quest {held.quest}")
+
+
+def exam_lines(exam: Exam | None) -> list[str]:
+    """Return what an exam found, for people."""
+    if exam is None:
+        return []
+    said, moved = exam.verdicts.numbers(), exam.numbers()["transitions"]
+    rates = ", ".join(f"{name} {'none' if said[key] is None else format(said[key], '.2f')}"
+                      for name, key in (("right confirmed", "tpr"), ("wrong found", "tnr"),
+                                        ("balanced accuracy", "balanced_accuracy"), ("correlation", "mcc")))  # fmt: skip
+    second = ", ".join(f"{name.replace('_', ' to ')} {count}" for name, count in moved.items())
+    return [f"exam on held-out problems: {exam.right} of {exam.asked} right; verdicts: {rates}, {said['unclear']} unclear",
+            f"second attempt: {second}", *(f"alarm: {text}" for text in exam.alarms())]  # fmt: skip
 
 
 @command.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
     from realm.guild.tasks.master import TaskMaster
 
 
+NICE = 10
+
+
 @click.group(help="Tasks beside the training: list them, run one, run the task master.")
 def command() -> None: ...
 
 
 @contextmanager
-def _master(paths: Paths, gpu: str | None = None, interval: float = 60.0) -> Iterator[TaskMaster]:
+def _master(
+    paths: Paths, gpu: str | None = None, interval: float = 60.0, *, rest_first: bool = False
+) -> Iterator[TaskMaster]:
     from contextlib import closing
 
     from realm.core.store import open_facts
@@ -31,7 +37,7 @@ def _master(paths: Paths, gpu: str | None = None, interval: float = 60.0) -> Ite
     from realm.guild.tasks.master import TaskMaster
 
     with closing(open_facts(paths)) as facts:
-        yield TaskMaster(paths, facts, works(Realm(paths)), lambda: machine_load(gpu), interval_s=interval)
+        yield TaskMaster(paths, facts, works(Realm(paths)), lambda: machine_load(gpu), interval_s=interval, rest_first=rest_first)
 
 
 def _tell(rows: list[dict[str, Any]], as_json: bool) -> None:
@@ -160,7 +166,7 @@ def _once(paths: Paths, gpu: str | None) -> int:
     return 0 if after[0]["state"] == "done" else 1
 
 
-def _serve(paths: Paths, gpu: str | None, interval: float, port: int | None) -> None:
+def _serve(paths: Paths, gpu: str | None, interval: float, port: int | None, *, rest_first: bool = False) -> None:
     from realm.core.daemon import Heartbeat, StopFlag, run_loop, single_instance
     from realm.core.hosts import port_of
     from realm.core.logs import setup
@@ -168,7 +174,8 @@ def _serve(paths: Paths, gpu: str | None, interval: float, port: int | None) -> 
     from realm.guild.tasks.routes import task_router
 
     setup(paths, "taskmaster")
-    with single_instance(paths, "taskmaster"), _master(paths, gpu, interval) as master:
+    os.nice(NICE)  # beside the training, not against it
+    with single_instance(paths, "taskmaster"), _master(paths, gpu, interval, rest_first=rest_first) as master:
         app = make_app("taskmaster", [task_router(paths, master)], port=port or port_of("taskmaster"))
         stop = StopFlag().install()
         server, thread = serve_in_thread(app)
@@ -179,5 +186,5 @@ def _serve(paths: Paths, gpu: str | None, interval: float, port: int | None) -> 
 
 @command.command("serve")
 def serve_() -> None:
-    """Run the task master until stopped (the same as `master --daemon`)."""
-    _serve(open_home(), None, 60.0, None)
+    """Run the task master until stopped, as the weaver does; it first looks after an interval of a minute."""
+    _serve(open_home(), None, 60.0, None, rest_first=True)

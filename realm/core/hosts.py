@@ -133,7 +133,7 @@ class Hosts(BaseModel):
 
 _TRAINER = (
     "arena", "evaluator", "dataflow", "vault", "ledger", "training", "tavern", "inference", "skill_bin", "skill_sy",
-    "watchtower",
+    "watchtower", "taskmaster",
 )  # fmt: skip
 _API_PATHS = {"vault": "/api", "ledger": "/api/ledger", "training": "/api/training"}
 _SHARED_PORT = {"ledger": "vault", "training": "vault"}

@@ -34,6 +34,7 @@ from realm.guild.skill_client import SkillClient, SkillSource
 from realm.guild.skills.loader import all_skills, get_skill
 from realm.guild.sparring import Ask, Bout, Fighter, Order, Said, Sampling
 from realm.guild.sparring_check import Report, check_rows
+from realm.guild.sparring_exam import Exam, hold_exam, raise_alarms
 
 STATUS = "sparring.json"
 
@@ -58,6 +59,7 @@ class Held:
     fighter: Fighter
     quest: str
     name: str
+    exam: Exam | None = None
 
 
 def find_fighter(paths: Paths, connection: sqlite3.Connection, wish: Wish) -> Fighter:
@@ -191,20 +193,40 @@ def _hold(
         say(progress)
 
     bout = sparring.spar(fighter, source, ask, order, fits=fits_hero(paths), beat=beat)
+    exam = _exam(fighter, source, ask, order, bout.level, rules.exam, beat)
+    found = exam.numbers() if exam else None
     now = SYSTEM.now()
     name = sparring.quest_name(skill, bout.level, len(bout.rows), now)
     params = {**made, "seed": str(order.seed), "skill_version": source.version(), "styles": dict(order.styles or {}),
-              **bout.numbers, "check": bout.report.numbers}  # fmt: skip
+              **bout.numbers, "check": bout.report.numbers, "exam": found}  # fmt: skip
     quest = board.submit_rows(
         paths, connection, bout.rows, name=name, priority="high", kind=KIND, skill=skill, level=bout.level,
         generator_id=sparring.GENERATOR_ID, generator_version=sparring.GENERATOR_VERSION, params=params,
     )  # fmt: skip
-    told = {"skill": skill, "level": bout.level, "checkpoint": fighter.checkpoint, "name": name, **bout.numbers}
+    told = {"skill": skill, "level": bout.level, "checkpoint": fighter.checkpoint, "name": name, "exam": found, **bout.numbers}
     with transaction(connection):
         events.append(connection, "sparring.finished", subject=quest, step=fighter.step, data=told)
+        if exam and _was_trained(connection, skill):
+            raise_alarms(connection, skill, exam, fighter.step)
     status.say("finished", level=bout.level, quest=quest, name=name, reason=bout.reason, **bout.numbers,
-               check=bout.report.numbers)  # fmt: skip
-    return Held(bout, fighter, quest, name)
+               check=bout.report.numbers, exam=found)  # fmt: skip
+    return Held(bout, fighter, quest, name, exam)
+
+
+def _was_trained(connection: sqlite3.Connection, skill: str) -> bool:
+    """Say whether the hero ever trained sparring rows of a skill: before that it knows no verdicts, which is no alarm."""
+    found = connection.execute("SELECT 1 FROM quests WHERE kind = ? AND skill = ? AND state = 'completed'", (KIND, skill))
+    return found.fetchone() is not None
+
+
+def _exam(
+    fighter: Fighter, source: SkillSource, ask: Ask, order: Order, level: int, count: int, beat: Callable[[str], None]
+) -> Exam | None:
+    """Hold the exam on held-out problems, None when the schedule wants none."""
+    if not count:
+        return None
+    beat(f"exam: {count} held-out problems")
+    return hold_exam(fighter, source, ask, level, count, order.seed, order.styles)
 
 
 def _order(paths: Paths, connection: sqlite3.Connection, wish: Wish, rules: Sparring, max_level: int) -> Order:

@@ -31,9 +31,9 @@ def works(realm: Realm) -> dict[str, Work]:
     paths = realm.paths
     return {
         "process_eval_queue": Work(lambda: process_evals(paths), lambda: evals_need(paths)),
-        "sparring_binary": Work(lambda: spar(paths, "bin", SPARRING), lambda: sparring_needs(paths)),
-        "sparring_sy": Work(lambda: spar(paths, "sy", SPARRING), lambda: sparring_needs(paths)),
-        "sparring_binary_large": Work(lambda: spar(paths, "bin", SPARRING_LARGE), lambda: sparring_needs(paths)),
+        "sparring_binary": Work(lambda: spar(paths, "bin", SPARRING), lambda: sparring_needs(realm, "bin")),
+        "sparring_sy": Work(lambda: spar(paths, "sy", SPARRING), lambda: sparring_needs(realm, "sy")),
+        "sparring_binary_large": Work(lambda: spar(paths, "bin", SPARRING_LARGE), lambda: sparring_needs(realm, "bin")),
         "generate_binary": Work(lambda: generate(realm, "bin"), lambda: board_needs(realm)),
         "health_check": Work(lambda: patrol(realm)),
         "validate_queue": Work(lambda: validate_queue(paths), lambda: _none_waits(paths)),
@@ -81,9 +81,13 @@ def process_evals(paths: Paths) -> str:
     return f"{max(0, before - left)} of {before} waiting evals answered"
 
 
-def sparring_needs(paths: Paths) -> str:
-    """Say why no session can be held: there is no hero or checkpoint, or one is held."""
-    return _busy(paths, "sparring", "holds a session") or _no_checkpoint(paths)
+def sparring_needs(realm: Realm, skill: str) -> str:
+    """Say why no session can be held: one is held, the skill is not trained, or there is no checkpoint."""
+    return _busy(realm.paths, "sparring", "holds a session") or _not_enabled(realm, skill) or _no_checkpoint(realm.paths)
+
+
+def _not_enabled(realm: Realm, skill: str) -> str:
+    return "" if skill in realm.schedule().enabled() else f"the schedule does not enable {skill}"
 
 
 def spar(paths: Paths, skill: str, count: int) -> str:
@@ -95,9 +99,12 @@ def spar(paths: Paths, skill: str, count: int) -> str:
 
 
 def board_needs(realm: Realm) -> str:
-    """Say why nothing is to be generated: enough quests wait, or training was stopped."""
+    """Say why nothing is to be generated: the data flow does it, enough quests wait, or training was stopped."""
     from realm.arena import control
 
+    other = _busy(realm.paths, "dataflow", "fills the board by itself") or _not_enabled(realm, "bin")
+    if other:
+        return other
     if control.read_orders(realm.paths).stop:
         return "training was stopped"
     waiting, wanted = _count(realm.paths, "SELECT count(*) FROM quests WHERE state = 'queued'"), realm.schedule().board.low

@@ -48,6 +48,7 @@ class Sparring(_Table):
     max_age_steps: int = Field(default=2000, ge=1)
     samples: int = Field(default=3, ge=0, le=16)
     temperature: float = Field(default=0.8, gt=0, le=5)
+    exam: int = Field(default=60, ge=0, le=500)
 
 
 class Schedule(_Table):

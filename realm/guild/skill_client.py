@@ -9,14 +9,17 @@ from typing import Any, Protocol
 
 import httpx
 
+from realm.core.clock import SYSTEM
 from realm.core.errors import BadInput, Corrupt, Unavailable
 from realm.guild.skills.split import split_of
 
 Sample = dict[str, Any]
 
-MAX_ANSWER = 64 * 1024 * 1024
+MAX_ANSWER = 24 * 1024 * 1024
 TIMEOUT = httpx.Timeout(30.0, connect=3.0, pool=3.0)
-CHUNK = 1000  # items a request: a few hundred kilobytes, well inside the time limit
+DEADLINE_S = 50.0  # of a whole answer, however it drips: a process that asks has to beat within a minute
+CHUNK = 250  # items a request: ten seconds of the slowest level
+GRADED = 20  # golden answers of a request that the server has to grade as right
 _TEXTS = ("id", "skill", "user_prompt", "assistant_response", "key")
 
 
@@ -54,6 +57,7 @@ def check_samples(found: Any, *, skill: str, level: int, split: str, where: str)
     """Return a server's samples; raises Corrupt for a malformed one, another skill or level, or the wrong partition."""
     if not isinstance(found, dict) or not isinstance(found.get("samples"), list):
         raise Corrupt(f"{where} answered without samples")
+    ids: set[str] = set()
     for number, sample in enumerate(found["samples"], 1):
         if not isinstance(sample, dict) or not all(isinstance(sample.get(name), str) for name in _TEXTS):
             raise Corrupt(f"{where}: sample {number} lacks one of the texts {', '.join(_TEXTS)}")
@@ -63,18 +67,47 @@ def check_samples(found: Any, *, skill: str, level: int, split: str, where: str)
         part = split_of(skill, level, sample["key"])
         if part != split:
             raise Corrupt(f"{where}: sample {number} belongs to the {part} partition, asked was {split}")
+        if not sample["user_prompt"].strip() or not sample["assistant_response"].strip():
+            raise Corrupt(f"{where}: sample {number} has an empty prompt or answer")
+        if sample["id"] in ids and "repeat" not in _tags(sample):
+            raise Corrupt(f"{where}: sample {number} repeats {sample['id']!r} without saying so")
+        ids.add(sample["id"])
     return list(found["samples"])
+
+
+def _tags(sample: Sample) -> list[Any]:
+    found = sample.get("tags")
+    return found if isinstance(found, list) else []
+
+
+def check_golden(source: SkillSource, samples: Sequence[Sample]) -> None:
+    """Raise Corrupt when the skill grades golden answers of its own as wrong, or its neighbours' answers as right.
+
+    Twenty spread over the samples are asked; of a built-in skill's answers the package itself has judged every one.
+    """
+    step = max(1, len(samples) // GRADED)
+    some = list(samples[::step])[:GRADED]
+    golden = [str(item["assistant_response"]) for item in some]
+    for item, grade in zip(some, source.grade(some, golden), strict=True):
+        if not grade.correct:
+            raise Corrupt(f"{source.skill} grades the golden answer of its own problem {item['id']!r} as wrong")
+    others = ["no answer at all"] * len(some)
+    if any(grade.correct for grade in source.grade(some, others)):
+        raise Corrupt(f"{source.skill} grades text that answers nothing as right")
 
 
 class SkillClient:
     """One skill server over HTTP with a kept-alive connection."""
 
-    def __init__(self, skill: str, url: str, max_level: int, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self, skill: str, url: str, max_level: int, client: httpx.Client | None = None, deadline_s: float = DEADLINE_S
+    ) -> None:
         self.skill = skill
         self.max_level = max_level
         self._url = url.rstrip("/")
         self._client = client or httpx.Client(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
         self._batch_grading = True
+        self._deadline_s = deadline_s
 
     def close(self) -> None:
         self._client.close()
@@ -156,7 +189,7 @@ class SkillClient:
     def _send(self, method: str, path: str, body: Any) -> httpx.Response:
         try:
             with self._client.stream(method, f"{self._url}{path}", json=body) as response:
-                return _capped(response)
+                return _capped(response, self._deadline_s)
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"skill server {self.skill} at {self._url} does not answer: {type(error).__name__}",
@@ -174,9 +207,11 @@ class SkillClient:
             raise Corrupt(f"skill server {self.skill} sent no JSON from {response.url.path}") from error
 
 
-def _capped(response: httpx.Response) -> httpx.Response:
-    parts, size = [], 0
+def _capped(response: httpx.Response, seconds: float) -> httpx.Response:
+    parts, size, end = [], 0, SYSTEM.monotonic() + seconds
     for part in response.iter_bytes():
+        if SYSTEM.monotonic() > end:
+            raise httpx.ReadTimeout(f"no whole answer within {seconds:.0f} s")
         parts.append(part)
         size += len(part)
         if size > MAX_ANSWER:

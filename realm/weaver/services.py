@@ -47,6 +47,8 @@ TABLE: dict[str, Kind] = {
 }
 # Not processes: APIs on the port of another service.
 SERVED_BY = {"ledger": "vault", "training": "vault"}
+# Left out where the realm is to come to rest: it would make new quests.
+MAKES_WORK = frozenset({"taskmaster"})
 SKILL = "skill_"
 SKILL_ORDER = 7
 # Skills whose server ships with the realm; of any other, its YAML says how it is started, or it is only watched.
@@ -91,6 +93,8 @@ def plan_services(
     planned = {f"{SKILL}{one.skill}": _skill_service(one, base) for one in skills}
     for name, entry in host.services.items():
         process = SERVED_BY.get(name, name)
+        if intake_only and process in MAKES_WORK:
+            continue
         if process in planned and (process != name or name.startswith(SKILL)):
             continue
         port = entry.port if process == name else host.services.get(process, entry).port

@@ -63,6 +63,7 @@ def test_the_rows_become_a_quest_of_high_priority(home: Paths) -> None:
     with facts_of(home) as facts:
         quest = get_quest(facts, held.quest)
         told = [event for event in events.since(facts, 0) if event["kind"] == "sparring.finished"]
+        alarms = [event for event in events.since(facts, 0) if event["kind"] == "patrol.failed"]
         path = quest_path(home, quest)
     assert (quest.state, quest.priority, quest.kind, quest.skill, quest.level) == ("queued", "high", "sparring", "bin", 3)
     assert quest.rows == len(held.bout.rows) == len(path.read_text().splitlines())
@@ -73,8 +74,25 @@ def test_the_rows_become_a_quest_of_high_priority(home: Paths) -> None:
     made = meta["params"]
     assert (made["checkpoint"], made["checkpoint_step"], made["weights_sha256"]) == (name, 500, DIGEST)
     assert made["check"]["false_labels"] == 0
+    exam = made["exam"]
+    assert (exam["n"], exam["verdicts"]["tpr"], exam["verdicts"]["tnr"]) == (60, 1.0, 0.0)
+    assert exam["transitions"]["right_right"] == exam["right"]
+    assert told[0]["data"]["exam"] == exam == read_status(home)["exam"]
+    assert alarms == []  # it never trained verdicts
     status = read_status(home)
     assert (status["state"], status["quest"], status["rows"]) == ("finished", quest.id, quest.rows)
+
+
+def test_the_alarms_of_an_exam_are_told_once_sparring_was_trained(home: Paths) -> None:
+    checkpoint(home, 500)
+    first = spar(home)
+    with facts_of(home) as facts:
+        facts.execute("UPDATE quests SET state = 'completed' WHERE id = ?", (first.quest,))
+    held = spar(home, seed=2)
+    with facts_of(home) as facts:
+        alarms = [event for event in events.since(facts, 0) if event["kind"] == "patrol.failed"]
+    assert held.exam is not None
+    assert [event["data"]["reason"] for event in alarms] == [f"bin level 3: {held.exam.alarms()[0]}"]
 
 
 def test_files_on_the_board_are_checked_wherever_they_lie(home: Paths) -> None:

@@ -93,6 +93,10 @@ def test_what_is_missing_is_said(home: Paths, facts: sqlite3.Connection) -> None
     assert evals_need(home) == "no eval waits"
     with single_instance(home, "evaluator"):
         assert "evaluator runs" in evals_need(home)
+    home.schedule.write_text("skills: {bin: {}}\n")
+    assert found["sparring_sy"].needs() == "the schedule does not enable sy"
+    with single_instance(home, "dataflow"):
+        assert board_needs(Realm(home)) == "the dataflow runs and fills the board by itself"
     low = Realm(home).schedule().board.low
     assert board_needs(Realm(home)) == ""
     for number in range(low):

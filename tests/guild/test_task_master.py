@@ -154,6 +154,27 @@ def test_it_looks_once_an_interval_and_leaves_a_busy_gpu_alone(bench: Bench) -> 
     assert bench.done == ["process_eval_queue", "sparring_binary", "sparring_binary_large", "model_warmup"]
 
 
+def test_a_busy_gpu_never_blocks_tasks_for_the_processor(bench: Bench) -> None:
+    bench.load = Load("NVIDIA 3090", 99.0)
+    for _ in range(30):
+        bench.master.tick()
+    assert bench.done
+    assert {TASKS[name].device for name in bench.done} == {"cpu"}
+    assert set(bench.done) == {name for name, task in TASKS.items() if task.device == "cpu" and not task.lacks}
+
+
+def test_a_master_that_a_realm_starts_looks_an_interval_later(empty_home: Paths, facts: sqlite3.Connection) -> None:
+    bench = Bench(empty_home, facts)
+    works = {name: Work(lambda: "") for name in TASKS}
+    master = TaskMaster(empty_home, facts, works, lambda: IDLE, clock=bench.clock, rest_first=True)
+    for _ in range(59):
+        bench.clock.advance(master.tick())
+    assert runs.recent(facts) == []
+    bench.clock.advance(2)
+    master.tick()
+    assert [row["task"] for row in runs.recent(facts)] == ["process_eval_queue"]
+
+
 def test_runs_and_events_say_how_it_ended(bench: Bench, facts: sqlite3.Connection, empty_home: Paths) -> None:
     assert [bench.master.run(name, "player") for name in ("generate_binary", "health_check", "lineage_report")] == [
         "done", "failed", "failed",
@@ -200,3 +221,22 @@ def test_the_api_lists_asks_and_refuses(bench: Bench, empty_home: Paths) -> None
         assert bench.done == ["sparring_sy"]
         assert client.get("/api/tasks/runs").json()["runs"][0]["asked_by"] == "player"
         assert client.get("/api/tasks").json()["tasks"][0]["id"] == "process_eval_queue"
+        assert client.get("/api/tasks/queue").json() == {"queue": []}
+        for name in ("sparring_sy", "health_check"):
+            client.post(f"/api/tasks/{name}/run", json={})
+        assert client.get("/api/tasks/queue").json() == {"queue": ["sparring_sy", "health_check"]}
+        assert client.post("/api/tasks/sparring_sy/delete", json={}).json()["queue"] == ["health_check"]
+        assert client.post("/api/tasks/sparring_sy/delete", json={}).status_code == 409
+        assert client.post("/api/tasks/nothing/delete", json={}).status_code == 404
+        assert client.get("/api/tasks/active").json() == {"active": []}
+        with single_instance(empty_home, "task"):
+            begun = runs.begin(bench.master.connection, "model_warmup", "player")
+            assert [run["id"] for run in client.get("/api/tasks/active").json()["active"]] == [begun]
+        assert client.get("/api/tasks/active").json() == {"active": []}
+        cpu = client.get("/api/tasks/devices").json()["devices"][0]
+        assert cpu["device"] == "cpu"
+        assert 0 < cpu["memory_used"] <= cpu["memory_total"]
+        for path in ("sparring_sy/run", "sparring_sy/delete"):
+            foreign = {"origin": "http://evil.example", "content-type": "application/json"}
+            assert client.post(f"/api/tasks/{path}", content="{}", headers=foreign).status_code == 403
+            assert client.post(f"/api/tasks/{path}", content="{}", headers={"content-type": "text/plain"}).status_code == 415

@@ -39,7 +39,7 @@ class CountingSkill:
         return []
 
     def grade(self, items: Sequence[Sample], answers: Sequence[str]) -> list[Grade]:
-        return []
+        return [Grade(correct=item["assistant_response"] == answer) for item, answer in zip(items, answers, strict=True)]
 
     def generate(
         self, level: int, count: int, seed: int, split: str, styles: Mapping[str, float] | None = None
@@ -106,7 +106,8 @@ class Flow:
     def start(self) -> DataFlow:
         more = {"diet": DIET, **self._more}
         self.flow = DataFlow(self.paths, self.facts, skills=lambda: self.skills, submit=self.board.submit,
-                             sweep=self._sweep, yardstick_of=self.board.yardstick, clock=self.clock, **more)  # fmt: skip
+                             sweep=self._sweep, judge=lambda _skill, _samples: None,
+                             yardstick_of=self.board.yardstick, clock=self.clock, **more)  # fmt: skip
         return self.flow
 
     def _sweep(self, _paths: Paths, _connection: sqlite3.Connection) -> list[str]:

@@ -19,6 +19,7 @@ def test_the_default_host_starts_the_arena_and_the_oracle_first():
     assert [service.name for service in planned][:2] == ["arena", "inference"]
     assert {service.name for service in planned} == {
         "arena", "inference", "tavern", "vault", "dataflow", "evaluator", "skill_bin", "skill_sy", "watchtower",
+        "taskmaster",
     }
     commands = {service.name: service.argv for service in planned}
     assert commands["inference"] == (sys.executable, "-m", "realm.cli", "oracle", "serve")
@@ -69,6 +70,7 @@ def test_a_skill_without_a_built_in_server_is_watched_only():
 def test_until_idle_the_data_flow_only_takes_in():
     env = {s.name: s.env for s in plan_services(DEFAULT.local(), 8000, intake_only=True)}
     assert env["dataflow"]["REALM_DATAFLOW"] == "intake-only"
+    assert "taskmaster" not in env
     assert all("REALM_DATAFLOW" not in found for name, found in env.items() if name != "dataflow")
     assert all("REALM_DATAFLOW" not in s.env for s in plan_services(DEFAULT.local(), 8000))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realm.core.clock import SYSTEM, Clock, stamp
-from realm.core.daemon import single_instance
+from realm.core.daemon import lock_holder, single_instance
 from realm.core.durable import write_json_fast
 from realm.core.errors import Conflict, RealmError
 from realm.core.logs import get_logger
@@ -38,12 +38,13 @@ class TaskMaster:
 
     def __init__(
         self, paths: Paths, connection: sqlite3.Connection, works: Mapping[str, Work], probe: Probe,
-        *, clock: Clock = SYSTEM, interval_s: float = INTERVAL_S,
+        *, clock: Clock = SYSTEM, interval_s: float = INTERVAL_S, rest_first: bool = False,
     ) -> None:  # fmt: skip
         self._paths, self.connection, self._works = paths, connection, works
         self._probe, self._clock, self._interval_s = probe, clock, interval_s
         self._asked: deque[str] = deque()
-        self._rests_until = -1e9
+        # A realm that starts has better things to do: the first look is an interval later.
+        self._rests_until = clock.monotonic() + interval_s if rest_first else -1e9
         self._guard = threading.Lock()
 
     def ask(self, name: str) -> None:
@@ -53,6 +54,25 @@ class TaskMaster:
             raise Conflict(f"task {name} cannot run: nothing does it in this installation")
         if name not in self._asked:
             self._asked.append(name)
+
+    def queue(self) -> list[str]:
+        """Return the tasks that were asked for and have not begun, in their order."""
+        return list(self._asked)
+
+    def withdraw(self, name: str) -> None:
+        """Take back a task that was asked for; raises Unknown, and Conflict for one that does not wait."""
+        get_task(name)
+        try:
+            self._asked.remove(name)
+        except ValueError as error:
+            raise Conflict(f"task {name} does not wait", hint="a task that runs goes on to its end") from error
+
+    def active(self) -> list[dict[str, Any]]:
+        """Return the run that goes on now, whichever process does it; at most one."""
+        if lock_holder(self._paths, LOCK) is None:
+            return []
+        with self._guard:
+            return runs.running(self.connection)
 
     def standings(self, load: Load | None = None) -> list[Standing]:
         """Return where every task stands, the most urgent first."""

@@ -61,3 +61,9 @@ def _last(row: sqlite3.Row) -> LastRun:
 def recent(connection: sqlite3.Connection, limit: int = 50) -> list[dict[str, Any]]:
     """Return the newest runs, newest first."""
     return [dict(row) for row in connection.execute("SELECT * FROM task_runs ORDER BY id DESC LIMIT ?", (limit,))]
+
+
+def running(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Return the newest run when it has not ended."""
+    rows = connection.execute("SELECT * FROM task_runs WHERE state = 'running' ORDER BY id DESC LIMIT 1")
+    return [dict(row) for row in rows]
