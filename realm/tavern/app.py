@@ -20,6 +20,7 @@ from realm.tavern.oracle_client import OracleClient, read_key
 from realm.tavern.oracle_proxy import oracle_routes
 from realm.tavern.pages import page_routes
 from realm.tavern.routes import view_routes
+from realm.tavern.task_proxy import task_routes
 from realm.watchtower import Watchtower
 
 
@@ -55,6 +56,7 @@ def make_tavern(
     routers = [
         view_routes(watchtower, feed, clock),
         oracle_routes(hosts, oracle, watchtower.digest_of),
+        task_routes(),
         *extra_routers,
         page_routes(static),
     ]

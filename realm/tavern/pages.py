@@ -18,7 +18,7 @@ from realm.core.version import STATIC
 PAGES = (
     "/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/achievements", "/help", "/credits",
     "/begin",
-    "/film", "/curves",
+    "/film", "/curves", "/tasks",
 )  # fmt: skip
 BUILD_COMMAND = "npm --prefix web ci && npm --prefix web run build"
 _HASHED = re.compile(r"^/assets/.+-[A-Za-z0-9_-]{8,}\.[a-z0-9]+$")

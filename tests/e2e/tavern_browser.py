@@ -15,7 +15,7 @@ from tests.e2e.conftest import Running
 
 PATHS = (
     "/", "/quests", "/oracle", "/vault", "/guild", "/scheduler", "/settings", "/achievements", "/help", "/credits",
-    "/film", "/curves",
+    "/film", "/curves", "/tasks",
 )  # fmt: skip
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

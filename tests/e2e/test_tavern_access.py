@@ -25,7 +25,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 def page(browser: Browser, realm: Running) -> Iterator[Page]:
     """A page into which axe-core may be loaded: the pages themselves forbid foreign scripts."""
     realm.until(lambda: realm.snapshot()["checkpoints"]["count"], 300, "a checkpoint")
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True)
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True, reduced_motion="reduce")
     yield context.new_page()
     context.close()
 

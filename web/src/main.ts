@@ -16,3 +16,5 @@ const target = document.getElementById('app');
 if (!target) throw new Error('index.html has no element with id "app".');
 mount(App, { target });
 connect();
+// Sounds and notices: code that only those load who asked for them in this browser.
+if (localStorage.getItem('realm.signals')) void import('./signals/listen').then((signals) => signals.listen());

@@ -2,7 +2,7 @@
 
 export const PAGES = [
   'tavern', 'quests', 'oracle', 'vault', 'guild', 'scheduler', 'settings', 'achievements', 'help', 'credits', 'begin', 'film', 'curves',
-  'lost',
+  'tasks', 'lost',
 ] as const;
 export type Page = (typeof PAGES)[number];
 

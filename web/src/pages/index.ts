@@ -20,5 +20,6 @@ export const PAGES: Record<Page, Loader> = {
   begin: () => late(import('./Begin.svelte')),
   film: () => late(import('./Film.svelte')),
   curves: () => late(import('./Curves.svelte')),
+  tasks: () => late(import('./Tasks.svelte')),
   lost: () => late(import('./Lost.svelte')),
 };

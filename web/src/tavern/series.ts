@@ -41,6 +41,15 @@ export function worthDrawing(points: readonly LossPoint[], drawnTo: number, widt
   return (last.x - drawnTo) * width >= last.x - first.x;
 }
 
+const MOST_MARKS = 24;
+const WEIGHT: Readonly<Record<string, number>> = { 'hero.champion': 3, champion: 3, 'hero.level_up': 2, level: 2 };
+
+/** Marks that can still be told apart: champions before levels before alerts, the newest of each first, at most 24. */
+export function marksToDraw(markers: Metrics['markers']): Metrics['markers'] {
+  const ranked = [...markers].sort((a, b) => (WEIGHT[b.kind] ?? 1) - (WEIGHT[a.kind] ?? 1) || b.x - a.x);
+  return ranked.slice(0, MOST_MARKS).sort((a, b) => a.x - b.x);
+}
+
 export interface Trend {
   first: number;
   last: number;
