@@ -1,8 +1,11 @@
-"""`realm vault plan`, `cleanup`, `snapshot`: what stays, what goes, what is kept beside."""
+"""`realm vault plan`, `cleanup`, `snapshot`, `consolidate`, `export`: what stays, what goes, what is kept beside."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -54,4 +57,29 @@ def snapshot() -> None:
     click.echo(f"snapshots/{kept.name}")
 
 
-COMMANDS = (plan, cleanup, snapshot)
+@click.command()
+@click.argument("checkpoint")
+@click.argument("name")
+def consolidate(checkpoint: str, name: str) -> None:
+    """Write CHECKPOINT (name or step) as the plain Hugging Face folder models/NAME and prove it by its answers."""
+    from realm.core.ids import check_id
+    from realm.gate.leaving import leave
+
+    paths = open_home()
+    click.echo(leave(paths, checkpoint, "hf", paths.models / check_id(name)).text)
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--format", "form", type=click.Choice(["hf", "gguf", "ollama"]), default="hf", show_default=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="a folder that does not exist yet")
+@click.option("--json", "as_json", is_flag=True)
+def export(checkpoint: str, form: Literal["hf", "gguf", "ollama"], out: Path, as_json: bool) -> None:
+    """Write CHECKPOINT (name or step) for another program, and prove that it answers there as here."""
+    from realm.gate.leaving import leave
+
+    left = leave(open_home(), checkpoint, form, out)
+    click.echo(json.dumps(asdict(left)) if as_json else left.text)
+
+
+COMMANDS = (plan, cleanup, snapshot, consolidate, export)
