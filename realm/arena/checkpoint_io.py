@@ -11,14 +11,16 @@ import base64
 import json
 import platform
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from realm.arena.tensor_file import TensorFile
 from realm.core import durable, manifest
 from realm.core.errors import Corrupt
 from realm.core.ids import sha256_file
@@ -30,7 +32,7 @@ STATE_FORMAT = "realm.state/1"
 RAW, OPTIMISER = "raw.safetensors", "optimizer.safetensors"
 HERO_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "hero.json")
 
-Tensors = dict[str, torch.Tensor]
+Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ def write_checkpoint(
     folder = durable.new_dir(parent, name)
     try:
         with durable.disk_errors(folder):
-            save_file(weights.served, folder / manifest.WEIGHTS, {"format": "pt"})
+            save_file(dict(weights.served), folder / manifest.WEIGHTS, {"format": "pt"})
             if weights.raw is not None:
-                save_file(weights.raw, folder / RAW, {"format": "pt"})
-            save_file(weights.optimiser, folder / OPTIMISER)
+                save_file(dict(weights.raw), folder / RAW, {"format": "pt"})
+            save_file(dict(weights.optimiser), folder / OPTIMISER)
         durable.write_json_fast(folder / STATE, state)
         for file in HERO_FILES:
             if (base / file).is_file():
@@ -115,8 +117,8 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path) -> Weights:
-    """Load the tensors of a checkpoint whose manifest was verified."""
+    """Return the tensors of a checkpoint whose manifest was verified; each is read when it is asked for."""
     raw = folder / RAW
     return Weights(
-        load_file(folder / manifest.WEIGHTS), load_file(raw) if raw.exists() else None, load_file(folder / OPTIMISER)
+        TensorFile(folder / manifest.WEIGHTS), TensorFile(raw) if raw.exists() else None, TensorFile(folder / OPTIMISER)
     )

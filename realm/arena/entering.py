@@ -20,7 +20,7 @@ from realm.arena.reconcile import reconcile
 from realm.arena.saver import EnqueueEvals, Saver
 from realm.arena.stepper import Stepper, StepResult, fix_numerics
 from realm.armory.config import Config
-from realm.armory.hero_loading import load_hero
+from realm.armory.hero_loading import LoadedHero, load_hero
 from realm.armory.hero_presets import Adapter
 from realm.armory.heroes import Hero, active_config, active_hero
 from realm.armory.template import ChatTemplate
@@ -111,6 +111,16 @@ def take_lease(facts: sqlite3.Connection, clock: Clock) -> int:
     return generation
 
 
+def load_fighter(hero: Hero, config: Config, device: str, clock: Clock = SYSTEM) -> tuple[LoadedHero, Stepper]:
+    """Load a hero's base and make it trainable as configured: precision, adapter, optimiser."""
+    training = config.training.model_copy(update={"precision": choose_precision(config.training.precision, device)})
+    adapters.require(training.adapter, device)
+    loaded = load_hero(hero.folder, device=device, four_bit=training.adapter.kind == "qlora")
+    torch.manual_seed(config.seed)  # an adapter's first weights
+    model = adapters.attach(loaded.model, training.adapter)
+    return loaded, Stepper(model, training, loaded.template.pad_id, clock=clock)
+
+
 def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> Arena:
     """Load the hero from the newest whole checkpoint, or from its base, with everything a battle needs."""
     facts, telemetry = open_facts(paths), open_telemetry(paths, check=True)
@@ -121,11 +131,7 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     death = read_mark(paths)
     device = training_device(config)
     fix_numerics(training_threads(config), device)
-    torch.manual_seed(config.seed)
-    training = config.training.model_copy(update={"precision": choose_precision(config.training.precision, device)})
-    adapters.require(training.adapter, device)
-    loaded = load_hero(hero.folder, device=device, four_bit=training.adapter.kind == "qlora")
-    stepper = Stepper(adapters.attach(loaded.model, training.adapter), training, loaded.template.pad_id, clock=clock)
+    loaded, stepper = load_fighter(hero, config, device, clock)
     kept = config.retention
     keep = Keep(kept.newest, kept.hours, kept.days, int(kept.max_gb * 1e9), kept.weeks, kept.best)
     saver = Saver(paths, hero.folder, keep, enqueue_evals, clock)
@@ -135,7 +141,7 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
         mark=FightMark(paths),
     )  # fmt: skip
     progress.status.update(
-        threads=torch.get_num_threads(), device=device, precision=training.precision, hero=hero.id, step=0
+        threads=torch.get_num_threads(), device=device, precision=stepper.training.precision, hero=hero.id, step=0
     )
     if newest is not None:
         _resume(arena, newest.name)

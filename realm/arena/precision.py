@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +75,6 @@ class LossScale:
     def state(self) -> dict[str, torch.Tensor]:
         return {"loss_scale": torch.tensor([self.factor, float(self.good)], dtype=torch.float64)}
 
-    def load(self, state: dict[str, torch.Tensor]) -> None:
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
         if "loss_scale" in state:
             self.factor, self.good = float(state["loss_scale"][0]), int(state["loss_scale"][1])

@@ -15,13 +15,14 @@ from typing import Any
 from safetensors.torch import save
 
 from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, versions
+from realm.arena.entering import load_fighter
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.forming import encode_quest
 from realm.arena.quest import quest_path
 from realm.arena.stepper import Stepper, fix_numerics
 from realm.arena.timeline import Place, cut_at, find_places, find_quest, rows_of
 from realm.armory.config import Config
-from realm.armory.hero_loading import LoadedHero, load_hero
+from realm.armory.hero_loading import LoadedHero
 from realm.armory.hero_presets import TrainingDefaults
 from realm.armory.heroes import Hero, active_hero
 from realm.core import manifest
@@ -97,8 +98,7 @@ def replay(paths: Paths, name: str, steps: int) -> Replay:
     recorded = state.get("versions") or _versions_at(paths, places[0].checkpoint)
     fix_numerics(int(recorded["threads"]))
     found.other_versions = {key: [value, versions()[key]] for key, value in recorded.items() if versions().get(key) != value}
-    loaded = load_hero(hero.folder)
-    stepper = Stepper(loaded.model, config.training, loaded.template.pad_id)
+    loaded, stepper = load_fighter(hero, config, "cpu")
     if begin:
         weights = read_weights(paths.current_model / name)
         stepper.load_state(weights.served, weights.raw, weights.optimiser)

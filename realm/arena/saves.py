@@ -8,6 +8,7 @@ from realm.arena import board
 from realm.arena.checkpoint_io import STATE_FORMAT, Weights, rng_states, versions
 from realm.arena.receipts import store_receipts
 from realm.arena.saver import Outcome, Poisoned, Snapshot
+from realm.armory.estimate import SNAPSHOT_MOST
 from realm.armory.template import template_hash
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ def save_due(arena: Arena) -> bool:
 def save(arena: Arena) -> None:
     """Take a snapshot of this step and let the saver write it; the loss curve holds every step that a checkpoint contains."""
     arena.progress.flush()
-    note_save(arena, arena.saver.start(snapshot(arena)))
+    live = arena.stepper.optimiser.nbytes() > SNAPSHOT_MOST
+    if live:
+        note_save(arena, arena.saver.wait())
+    note_save(arena, arena.saver.start(snapshot(arena, live=live)))
+    if live:  # the tensors being written are those being trained
+        note_save(arena, arena.saver.wait())
     arena.saved_at = arena.clock.monotonic()
 
 
@@ -78,8 +84,8 @@ def note_save(arena: Arena, outcome: Outcome | None) -> None:
             arena.cursor.ends.pop(quest, None)
 
 
-def snapshot(arena: Arena) -> Snapshot:
-    """Return copies of everything a checkpoint of this step holds."""
+def snapshot(arena: Arena, *, live: bool = False) -> Snapshot:
+    """Return copies of everything a checkpoint of this step holds; `live`: tensors are not copied."""
     now = arena.progress.status
     last = next(reversed(arena.cursor.consumed.values()), None)
     current = now["val_loss_step"] if now.get("val_loss_step") == arena.step else None
@@ -98,4 +104,4 @@ def snapshot(arena: Arena) -> Snapshot:
         "totals": vars(arena.totals).copy(), "smoothed_loss": arena.progress.smoothed, "rng": rng_states(),
         "config": arena.config.model_dump(mode="json"), "template_hash": template_hash(), "versions": versions(),
     }  # fmt: skip
-    return Snapshot(arena.step, Weights(*arena.stepper.state_tensors()), state, record, dict(arena.cursor.ends))
+    return Snapshot(arena.step, Weights(*arena.stepper.state_tensors(live=live)), state, record, dict(arena.cursor.ends))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -209,32 +209,37 @@ class Stepper:
             self.model.train()
             self.optimiser.swap_average()
 
-    def state_tensors(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor] | None, dict[str, torch.Tensor]]:
+    def state_tensors(
+        self, *, live: bool = False
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor] | None, dict[str, torch.Tensor]]:
         """Return copies: (served weights, training weights where they differ, optimiser state), as safetensors take.
 
-        With an adapter the served weights are merged ones and the training weights are the adapter's.
+        With an adapter the served weights are merged ones and the training weights are the adapter's. `live`: no copies,
+        for a writer that is done before the next step.
         """
         buffers = self.optimiser.buffers
-        own = to_named(buffers, [buffer.weights for buffer in buffers])
-        state = self.optimiser.state() | (self.scale.state() if self.scale else {})
+        own = to_named(buffers, [buffer.weights for buffer in buffers], live=live)
+        state = self.optimiser.state(live=live) | (self.scale.state() if self.scale else {})
         if self.adapted:
             with self.served():
                 merged = merged_weights(self.model)
             return merged, own, state | {f"average/{name}": one for name, one in self.optimiser.average_weights().items()}
-        average = self.optimiser.average_weights()
+        average = self.optimiser.average_weights(live=live)
         return (average, own, state) if average else (own, None, state)
 
     def load_state(
         self,
-        weights: dict[str, torch.Tensor],
-        raw: dict[str, torch.Tensor] | None,
-        optimiser: dict[str, torch.Tensor] | None,
+        weights: Mapping[str, torch.Tensor],
+        raw: Mapping[str, torch.Tensor] | None,
+        optimiser: Mapping[str, torch.Tensor] | None,
     ) -> None:
         """Restore what `state_tensors` returned; with `optimiser` None the optimiser starts anew from these weights."""
         buffers = self.optimiser.buffers
         from_named(buffers, [buffer.weights for buffer in buffers], raw if raw is not None else weights)
         if optimiser is not None:
-            averages = {name.removeprefix("average/"): one for name, one in optimiser.items()} if self.adapted else weights
+            averages: Mapping[str, torch.Tensor] = weights
+            if self.adapted:
+                averages = {name.removeprefix("average/"): one for name, one in optimiser.items()}
             self.optimiser.load(optimiser, averages)
             if self.scale is not None:
                 self.scale.load(optimiser)

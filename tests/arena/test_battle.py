@@ -551,3 +551,20 @@ def test_a_line_with_an_adapter_is_repeated_bit_for_bit_and_takes_no_other(groun
     configure(ground, training={"adapter": {"kind": "none"}})
     with pytest.raises(BadInput, match="was trained with adapter"), battle(ground):
         pass
+
+
+def test_a_large_state_is_written_from_the_live_tensors(ground: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(ground, "a.jsonl", 80)
+    other = twin(ground)
+    with battle(ground) as straight:
+        straight.fight()
+    monkeypatch.setattr("realm.arena.saves.SNAPSHOT_MOST", 0)
+    with battle(other) as large:
+        weights = large.arena.stepper.optimiser.buffers[-1].weights
+        _, raw, _ = large.arena.stepper.state_tensors(live=True)
+        assert raw is not None
+        assert any(tensor.untyped_storage().data_ptr() == weights.untyped_storage().data_ptr() for tensor in raw.values())
+        large.fight()
+    assert [path.name[:14] for path in ledger.folders(ground)] == [path.name[:14] for path in ledger.folders(other)]
+    for one, two in zip(ledger.folders(ground), ledger.folders(other), strict=True):
+        assert digests(one) == digests(two)

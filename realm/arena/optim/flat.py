@@ -6,7 +6,7 @@ one tensor per group. Matrices of equal shape are stacked (for Muon), everything
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,17 +87,22 @@ def _bind(trainable: dict[str, nn.Parameter], buffer: Buffer) -> Buffer:
     return buffer
 
 
-def to_named(buffers: Sequence[Buffer], tensors: Sequence[torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
-    """Return prefix + parameter name → contiguous copy, for tensors laid out like the buffers."""
+def to_named(
+    buffers: Sequence[Buffer], tensors: Sequence[torch.Tensor], prefix: str = "", *, live: bool = False
+) -> dict[str, torch.Tensor]:
+    """Return prefix + parameter name → contiguous copy, for tensors laid out like the buffers.
+
+    `live`: the tensors themselves where they lie contiguously, for a reader that is done before they change.
+    """
     return {
-        prefix + name: view.detach().clone(memory_format=torch.contiguous_format)
+        prefix + name: view.detach().contiguous() if live else view.detach().clone(memory_format=torch.contiguous_format)
         for buffer, tensor in zip(buffers, tensors, strict=True)
         for name, view in buffer.views(tensor).items()
     }
 
 
 def from_named(
-    buffers: Sequence[Buffer], tensors: Sequence[torch.Tensor], saved: dict[str, torch.Tensor], prefix: str = ""
+    buffers: Sequence[Buffer], tensors: Sequence[torch.Tensor], saved: Mapping[str, torch.Tensor], prefix: str = ""
 ) -> None:
     """Copy named tensors back into tensors laid out like the buffers; raises Corrupt on a missing name or shape."""
     for buffer, tensor in zip(buffers, tensors, strict=True):

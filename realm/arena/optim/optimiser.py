@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -82,19 +84,24 @@ class Optimiser:
             buffer.weights.copy_(average)
             average.copy_(held)
 
-    def average_weights(self) -> dict[str, torch.Tensor]:
-        """Return parameter name → copy of its average; empty without EMA."""
-        return to_named(self.buffers, self.average) if self.average else {}
+    def average_weights(self, *, live: bool = False) -> dict[str, torch.Tensor]:
+        """Return parameter name → copy of its average (itself when `live`); empty without EMA."""
+        return to_named(self.buffers, self.average, live=live) if self.average else {}
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the optimiser's state: `{what}/{parameter}` tensors and the number of steps."""
+    def nbytes(self) -> int:
+        """Bytes of everything a checkpoint holds: weights, optimiser state, averages."""
+        parts = [tensor for part in self.parts for tensor in part.tensors().values()]
+        return sum(tensor.nbytes for tensor in (*parts, *self.average, *(buffer.weights for buffer in self.buffers)))
+
+    def state(self, *, live: bool = False) -> dict[str, torch.Tensor]:
+        """Return `{what}/{parameter}` → copy of the optimiser's state (itself when `live`) and the number of steps."""
         named = {"steps": torch.tensor(self.steps, dtype=torch.int64)}
         for buffer, part in zip(self.buffers, self.parts, strict=True):
             for what, tensor in part.tensors().items():
-                named |= to_named([buffer], [tensor], f"{what}/")
+                named |= to_named([buffer], [tensor], f"{what}/", live=live)
         return named
 
-    def load(self, state: dict[str, torch.Tensor], average: dict[str, torch.Tensor]) -> None:
+    def load(self, state: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]) -> None:
         """Restore what `state` and `average_weights` returned; raises Corrupt when names or shapes differ."""
         if "steps" not in state:
             raise Corrupt("saved optimiser state has no number of steps")
