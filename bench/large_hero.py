@@ -130,7 +130,7 @@ def phases(place: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
     folder = max((home / "models" / "current_model").iterdir())
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(f"a checkpoint has {size:.0f} MB")
-    rows.append({"work": "checkpoint", "peer": "none", "ours": round(size), "theirs": None, "ratio": None, "unit": "MB", "rounds": 1})
+    rows.append({**rows[-1], "work": "checkpoint", "ours": round(size), "unit": "MB", "seconds": None, "goal": None})
     return rows
 
 

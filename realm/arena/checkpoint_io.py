@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import platform
 import random
 from collections.abc import Mapping
@@ -63,7 +64,9 @@ def restore_rng(states: dict[str, Any]) -> None:
 
 def versions() -> dict[str, str]:
     """Return what a bit-exact repetition depends on."""
+    processes = os.environ.get("WORLD_SIZE", "1")
     return {
+        **({"processes": processes} if processes != "1" else {}),
         "realm": version(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from realm.arena import adapters
+from realm.arena import adapters, parallel
 from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, versions
 from realm.arena.deaths import FightMark, note_death, read_mark
 from realm.arena.forming import Cut
@@ -87,9 +87,9 @@ class Arena:
         return self.stepper.optimiser.steps
 
 
-def training_threads(config: Config) -> int:
-    """Return the threads to train with: as configured, else all cores but one, so that the services stay alive."""
-    return config.threads or max(1, (os.cpu_count() or 2) - 1)
+def training_threads(config: Config, processes: int = 1) -> int:
+    """Return the threads of each process: as configured, else all cores but one divided, so that the services stay alive."""
+    return config.threads or max(1, ((os.cpu_count() or 2) - 1) // processes)
 
 
 def training_device(config: Config) -> str:
@@ -111,14 +111,17 @@ def take_lease(facts: sqlite3.Connection, clock: Clock) -> int:
     return generation
 
 
-def load_fighter(hero: Hero, config: Config, device: str, clock: Clock = SYSTEM) -> tuple[LoadedHero, Stepper]:
+def load_fighter(
+    hero: Hero, config: Config, device: str, clock: Clock = SYSTEM, made_by: type[Stepper] = Stepper
+) -> tuple[LoadedHero, Stepper]:
     """Load a hero's base and make it trainable as configured: precision, adapter, optimiser."""
-    training = config.training.model_copy(update={"precision": choose_precision(config.training.precision, device)})
-    adapters.require(training.adapter, device)
+    kind = device.split(":", maxsplit=1)[0]
+    training = config.training.model_copy(update={"precision": choose_precision(config.training.precision, kind)})
+    adapters.require(training.adapter, kind)
     loaded = load_hero(hero.folder, device=device, four_bit=training.adapter.kind == "qlora")
     torch.manual_seed(config.seed)  # an adapter's first weights
     model = adapters.attach(loaded.model, training.adapter)
-    return loaded, Stepper(model, training, loaded.template.pad_id, clock=clock)
+    return loaded, made_by(model, training, loaded.template.pad_id, clock=clock)
 
 
 def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> Arena:
@@ -129,9 +132,12 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     hero, config = active_hero(paths), active_config(paths).config
     newest = reconcile(paths, facts, enqueue_evals, clock)
     death = read_mark(paths)
-    device = training_device(config)
-    fix_numerics(training_threads(config), device)
-    loaded, stepper = load_fighter(hero, config, device, clock)
+    device = parallel.local_device(training_device(config))
+    fix_numerics(training_threads(config, parallel.world()[1]), device)
+    together = parallel.world()[1] > 1
+    if together:
+        parallel.join(device)
+    loaded, stepper = load_fighter(hero, config, device, clock, parallel.ParallelStepper if together else Stepper)
     kept = config.retention
     keep = Keep(kept.newest, kept.hours, kept.days, int(kept.max_gb * 1e9), kept.weeks, kept.best)
     saver = Saver(paths, hero.folder, keep, enqueue_evals, clock)
@@ -147,9 +153,25 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
         _resume(arena, newest.name)
         ended = [done.quest for done in read_record(newest / SIDECAR).quests if done.complete]
         store_receipts(facts, telemetry, ended, clock)
+    if isinstance(stepper, parallel.ParallelStepper):
+        stepper.align()
     arena.deaths = note_death(paths, facts, death, arena.step, clock)
     progress.restore(progress.smoothed, arena.step)
     return arena
+
+
+def follow(paths: Paths) -> None:
+    """Train as one of several processes that does not lead: until the leader lets it go."""
+    hero, config = active_hero(paths), active_config(paths).config
+    device = parallel.local_device(training_device(config))
+    fix_numerics(training_threads(config, parallel.world()[1]), device)
+    parallel.join(device)
+    _, stepper = load_fighter(hero, config, device, made_by=parallel.ParallelStepper)
+    assert isinstance(stepper, parallel.ParallelStepper)
+    try:
+        stepper.follow()
+    finally:
+        parallel.part()
 
 
 def _resume(arena: Arena, name: str) -> None:
@@ -189,6 +211,9 @@ def _refuse_other_adapter(name: str, state: dict[str, Any], config: Config) -> N
 def leave(arena: Arena) -> None:
     """Close what `enter` opened."""
     arena.saver.wait()
+    if isinstance(arena.stepper, parallel.ParallelStepper):
+        arena.stepper.dismiss()
+        parallel.part()
     arena.mark.close()
     arena.facts.close()
     arena.telemetry.close()

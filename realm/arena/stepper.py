@@ -99,17 +99,26 @@ class Stepper:
         if not rows:
             raise BadInput("an optimiser step needs at least one row")
         begin = self.clock.monotonic()
-        micros = self.micro_batches(rows)
+        share = self.share(rows)
+        micros = self.micro_batches(share) if share else []
         self._note_largest(micros)
-        trained = sum(len(micro.targets) for micro in micros)
+        trained = sum(sum(row.trained[1:]) for row in rows)
         loss, norm = self._gradients(micros, trained)
         self._refuse_non_finite(loss, norm, rows)
         if norm > self.training.clip:
             self.optimiser.scale_gradients(self.training.clip / norm)
         rate = self.optimiser.rate
         self.optimiser.step()
-        return StepResult(self.optimiser.steps, loss, norm, trained, sum(micro.tokens for micro in micros),
+        return StepResult(self.optimiser.steps, loss, norm, trained, sum(map(len, rows)),
                           self.clock.monotonic() - begin, rate, tuple(row.index for row in rows))  # fmt: skip
+
+    def share(self, rows: Sequence[EncodedRow]) -> Sequence[EncodedRow]:
+        """Return the rows that this process computes: all of them."""
+        return rows
+
+    def reduce(self, loss: float) -> float:
+        """Add up what several processes found; one has nothing to add."""
+        return loss
 
     def micro_batches(self, rows: Sequence[EncodedRow]) -> list[MicroBatch]:
         lengths = [len(row) for row in rows]
@@ -122,7 +131,7 @@ class Stepper:
         """Fill the gradients of a step; returns loss and gradient norm. An fp16 overflow repeats it with a smaller scale."""
         while True:
             self.optimiser.clear_gradients()
-            loss = sum(self._backward(micro, trained) for micro in micros)
+            loss = self.reduce(sum(self._backward(micro, trained) for micro in micros))
             if self.scale is not None:
                 self.optimiser.scale_gradients(1 / self.scale.factor)
             norm = self.optimiser.gradient_norm()

@@ -60,6 +60,12 @@ class Validation(_Section):
     every_steps: int = Field(default=100, ge=1)
 
 
+class Parallel(_Section):
+    """Processes of the battle where `engine` starts several."""
+
+    processes: int = Field(default=2, ge=1, le=64)
+
+
 Grade = Literal["error", "warning", "ignore"]
 
 
@@ -91,6 +97,8 @@ class Config(_Section):
     validation_grades: Grades = Grades()
     masking_floor: float = Field(default=0.25, ge=0, le=1, description="least masked share of a quest's tokens")
     champion_metric: Literal["eval", "val_loss", "train_loss"] = "eval"
+    engine: Literal["local", "torchrun"] = Field(default="local", description="what starts the battle's processes")
+    parallel: Parallel = Parallel()
     threads: int | None = Field(default=None, ge=1, description="training threads; default: cores - 1")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where torch finds it")
     seed: int = 0

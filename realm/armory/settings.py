@@ -98,6 +98,10 @@ SETTINGS: dict[str, Setting] = {
         "data", "arena", "least share of a quest's tokens that is masked; below it the quest is refused before its first step"
     ),
     "champion_metric": Setting("evaluation", "evaluator", "`eval` (rungs), `val_loss` or `train_loss`"),
+    "engine": Setting(
+        "machine", "arena", "`local`: one process trains; `torchrun`: several on this machine divide every step among them"
+    ),
+    "parallel.processes": Setting("machine", "arena", "processes that `torchrun` starts; one a GPU"),
     "threads": Setting("machine", "arena", "training threads; none: all cores but one"),
     "device": Setting("machine", "arena", "where the hero trains; `auto`: `cuda` where torch finds one, else `cpu`"),
     "seed": Setting("data", "services", "seed of every random choice"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from typing import Any
 
 import click
 
 from realm.cli.arena_looks import LOOKS
-from realm.core.paths import open_home
+from realm.core.paths import Paths, open_home
 
 
 @click.group(help="Train, pause, resume, skip, stop.")
@@ -36,6 +37,11 @@ def _fight(*, until_idle: bool, max_steps: int | None) -> None:
     from realm.core.logs import setup
 
     paths = open_home()
+    if "WORLD_SIZE" not in os.environ:
+        _launch(paths)
+    if os.environ.get("RANK", "0") != "0":
+        _follow(paths)
+        return
     setup(paths, "arena")
     stop = StopFlag().install()
     # cuBLAS is deterministic only with a fixed workspace (docs.nvidia.com/cuda/cublas, Results Reproducibility).
@@ -54,6 +60,33 @@ def _fight(*, until_idle: bool, max_steps: int | None) -> None:
             leave(arena)
 
 
+def _launch(paths: Paths) -> None:
+    """Become torchrun where config.json asks for several processes; returns where it asks for one."""
+    from realm.armory.heroes import active_config
+
+    config = active_config(paths).config
+    if config.engine != "torchrun" or config.parallel.processes == 1:
+        return
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # said by the battle itself; torchrun warns without it
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(config.parallel.processes)]
+    os.execv(sys.executable, [sys.executable, *starter, "-m", "realm.cli", *sys.argv[1:]])  # noqa: S606
+
+
+def _follow(paths: Paths) -> None:
+    """Follow the leader; the signals that stop a battle are the leader's to act on."""
+    import signal
+
+    from realm.core.logs import setup
+
+    setup(paths, f"arena-{os.environ['RANK']}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    from realm.arena.entering import follow
+
+    follow(paths)
+
+
 def _empty_inbox() -> None:
     """Take in every file of the inbox; one that is still being written gets a few seconds."""
     from contextlib import closing
@@ -63,6 +96,7 @@ def _empty_inbox() -> None:
 
     paths = open_home()
     with closing(open_facts(paths)) as facts:
+        intake.sweep(paths, facts)  # the first one loads the hero's tokenizer, which may take longer than a file settles
         deadline = time.monotonic() + 3 * intake.SETTLE_S
         while intake.waiting(paths) and time.monotonic() < deadline:
             intake.sweep(paths, facts)

@@ -101,15 +101,20 @@ class Optimiser:
                 named |= to_named([buffer], [tensor], f"{what}/", live=live)
         return named
 
+    def set_steps(self, steps: int) -> None:
+        """Say how many steps were taken: schedule and bias correction go on from there."""
+        self.steps = steps
+        for part in self.parts:
+            if isinstance(part, AdamW):
+                part.count.fill_(float(steps))
+
     def load(self, state: Mapping[str, torch.Tensor], average: Mapping[str, torch.Tensor]) -> None:
         """Restore what `state` and `average_weights` returned; raises Corrupt when names or shapes differ."""
         if "steps" not in state:
             raise Corrupt("saved optimiser state has no number of steps")
-        self.steps = int(state["steps"])
+        self.set_steps(int(state["steps"]))
         for buffer, part in zip(self.buffers, self.parts, strict=True):
             for what, tensor in part.tensors().items():
                 from_named([buffer], [tensor], state, f"{what}/")
-            if isinstance(part, AdamW):
-                part.count.fill_(float(self.steps))
         if self.average:
             from_named(self.buffers, self.average, average)
