@@ -38,7 +38,8 @@ def test_rows_are_dealt_once_and_evenly(lengths: list[int], count: int):
 def train(paths: Paths, *more: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "REALM_TRACE_EXAMPLES")}
     order = [sys.executable, "-m", "realm.cli", "--home", str(paths.home), "arena", "train", "--once", *more]
-    done = subprocess.run(order, env={**environment, "PYTHONPATH": str(ROOT)}, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(order, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
