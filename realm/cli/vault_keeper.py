@@ -210,7 +210,8 @@ def verify(asset_ids: tuple[str, ...], as_json: bool) -> None:
         total = sum(catalogue.get(asset_id).size for asset_id in asset_ids)
         with _bar("verifying", total, as_json) as step:
             for asset_id in asset_ids:
-                check(paths, catalogue, local_location(catalogue, asset_id), report, step, bring)
+                for sharer in check(paths, catalogue, local_location(catalogue, asset_id), report, step, bring):
+                    check(paths, catalogue, sharer, report, step, bring)
     _say_checked(report, as_json)
 
 

@@ -63,6 +63,7 @@ def _make(paths: Paths, facts: sqlite3.Connection) -> Replayed:
     from realm.arena.inspection import rebuild_board
     from realm.arena.reconcile import mend_board, mend_index
     from realm.guild.rebuild import rebuild_learning
+    from realm.vault.catalogue_rebuild import rebuild_catalogue
     from realm.vault.inspection import mend_ledger, rebuild_ledger
 
     told = replay(paths.journal, facts) if paths.journal.is_dir() else Replayed()
@@ -71,6 +72,7 @@ def _make(paths: Paths, facts: sqlite3.Connection) -> Replayed:
     rebuild_board(paths, facts)
     rebuild_learning(paths, facts)
     told.damage += [f"the folder of {name} is gone" for name in mend_index(paths, facts)] + mend_board(paths, facts)
+    told.damage += rebuild_catalogue(paths, facts)
     changes.begin_anew(facts)
     told.rows = {
         table: number

@@ -68,11 +68,15 @@ class Page(BaseModel):
 
 
 class Catalogue:
-    """Assets and locations over an open facts database; a read-only connection serves the reading calls."""
+    """Assets and locations over an open facts database; a read-only connection serves the reading calls.
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock = SYSTEM) -> None:
+    `quiet` is for a rebuild: what was told once is not told again.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock = SYSTEM, *, quiet: bool = False) -> None:
         self.connection = connection
         self._clock = clock
+        self._quiet = quiet
 
     # reading
 
@@ -218,7 +222,7 @@ class Catalogue:
     def place(self, asset_id: str, place: Place, verified: bool = True) -> Location:
         """Record a copy as present; `verified` when every byte was just compared with the manifest.
 
-        What was recorded in that place before gives way. The second and later copies of an asset are told as copied.
+        What was recorded in that place before gives way. Copies elsewhere and second copies are told as copied.
         """
         now = stamp(self._clock.now())
         with self._writing():
@@ -237,7 +241,7 @@ class Catalogue:
             )
             if verified:
                 self._number(place)
-            if fresh and others:
+            if fresh and (others or place.kind != "local"):
                 self._tell("asset.copied", asset, _told(asset, place))
         return self._sure(place)
 
@@ -314,11 +318,13 @@ class Catalogue:
         self._tell("asset.dropped", asset, {**_told(asset, place), "state": state, "reason": reason})
 
     def _tell(self, kind: str, asset: Asset, data: dict[str, Any]) -> None:
-        events.append(self.connection, kind, subject=asset.id, step=asset.meta.get("step"), data=data, clock=self._clock)
+        if not self._quiet:
+            events.append(self.connection, kind, subject=asset.id, step=asset.meta.get("step"), data=data, clock=self._clock)
 
 
 def _told(asset: Asset, place: Place) -> dict[str, Any]:
-    return {"id": asset.id, "name": asset.name, "place": f"{place.zone}/{place.stronghold}", **place.model_dump()}
+    where = {"place": f"{place.zone}/{place.stronghold}", **place.model_dump()}
+    return {"id": asset.id, "name": asset.name, "digest": asset.digest, **where}
 
 
 def _before(after: int | None) -> Any:

@@ -77,9 +77,16 @@ class VaultDiscovery:
         """
         begin = self._clock.monotonic()
         with closing(open_facts(self.paths)) as facts:
-            report = _Scan(self.paths, Catalogue(facts, self._clock), pace).run(progress, only)
+            report = scan_into(self.paths, Catalogue(facts, self._clock), pace, progress, only)
         report.seconds = round(self._clock.monotonic() - begin, 3)
         return report
+
+
+def scan_into(
+    paths: Paths, catalogue: Catalogue, pace: Pace = full_speed, progress: Progress = lambda _: None, only: str | None = None
+) -> ScanReport:
+    """Scan a base directory into a catalogue that may lie elsewhere, as `VaultDiscovery.scan` does."""
+    return _Scan(paths, catalogue, pace).run(progress, only)
 
 
 class _Scan:
