@@ -48,15 +48,11 @@ def drill(
 ) -> DrillReport:
     """Restore a checkpoint drawn by lot, verify it, read the heads of its weights, delete it; raises Unknown without one."""
     catalogue, begin = Catalogue(facts, clock), clock.monotonic()
-    rows = facts.execute(
-        "SELECT DISTINCT asset_id FROM locations WHERE state = 'present' AND asset_id GLOB 'checkpoint_*' ORDER BY asset_id"
-    ).fetchall()
-    if not rows:
-        raise Unknown("the vault knows no checkpoint to restore", hint="realm vault scan")
-    asset_id = choose([row["asset_id"] for row in rows])
+    names = reachable(facts, bring)
+    if not names:
+        raise Unknown("the vault knows no checkpoint that can be restored from here", hint="realm vault scan")
+    asset_id = choose(names)
     copies = [one for one in catalogue.locations(asset_id) if bring is not None or one.kind == "local"]
-    if not copies:
-        raise Unknown(f"{asset_id} has no copy that can be reached from here")
     copy, manifest = copies[-1], catalogue.manifest(asset_id)
     scratch, tensors, reason = durable.new_dir(paths.store, "drill"), 0, ""
     try:
@@ -73,6 +69,15 @@ def drill(
     with transaction(facts):
         facts.execute("INSERT OR REPLACE INTO facts(key, value) VALUES (?, ?)", (FACT, json.dumps(asdict(report))))
     return report
+
+
+def reachable(facts: sqlite3.Connection, bring: Bring | None) -> list[str]:
+    """Return the checkpoints with a copy that can be read: one here, or with `bring` one anywhere."""
+    rows = facts.execute(
+        "SELECT DISTINCT asset_id FROM locations WHERE state = 'present' AND asset_id GLOB 'checkpoint_*'"
+        " AND (kind = 'local' OR ?) ORDER BY asset_id", (bring is not None,)
+    )  # fmt: skip
+    return [row["asset_id"] for row in rows]
 
 
 def restore(paths: Paths, copy: Location, manifest: AssetManifest, into: Path, bring: Bring | None) -> None:

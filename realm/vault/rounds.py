@@ -15,7 +15,7 @@ from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
 from realm.vault.discovery import VaultDiscovery
-from realm.vault.drill import drill, last_drill
+from realm.vault.drill import drill, last_drill, reachable
 from realm.vault.mending import Bring
 from realm.vault.reading import Share
 from realm.vault.scrub import scrub
@@ -71,11 +71,9 @@ class Rounds:
         self._seen, self._scanned = news, self._clock.monotonic()
 
     def _drill_due(self, facts: sqlite3.Connection) -> bool:
-        some = "SELECT 1 FROM locations WHERE state = 'present' AND asset_id GLOB 'checkpoint_*' LIMIT 1"
-        if facts.execute(some).fetchone() is None:
-            return False
         last = last_drill(facts)
-        return last is None or self._clock.now() - parse_stamp(last["at"]) >= DRILL_EVERY
+        rested = last is None or self._clock.now() - parse_stamp(last["at"]) >= DRILL_EVERY
+        return rested and bool(reachable(facts, self._bring))
 
 
 def _newest(facts: sqlite3.Connection) -> int:

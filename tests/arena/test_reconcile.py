@@ -23,6 +23,7 @@ from realm.core.ids import new_ulid
 from realm.core.paths import BOARD_FOLDERS, Paths
 from realm.core.store import open_facts
 from realm.vault import ledger
+from realm.vault.discovery import VaultDiscovery
 from realm.vault.quarantine import QUARANTINE
 
 
@@ -270,6 +271,20 @@ def test_a_flipped_byte_is_found_named_and_the_checkpoint_before_used(field: Pat
         told = json.loads(facts.execute("SELECT data FROM events WHERE kind = 'patrol.failed'").fetchone()["data"])
     assert told["name"] == newer.name
     assert name in told["reason"] or "manifest" in told["reason"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "hero.json"])
+def test_a_file_that_the_vault_knows_elsewhere_is_mended_and_training_goes_on_there(field: Paths, name: str) -> None:
+    _, newer = ledger.folders(field)
+    VaultDiscovery(field).scan()
+    before = (newer / name).read_bytes()
+    flip(newer / name, 11)
+    assert run(field) == newer
+    assert (newer / name).read_bytes() == before
+    with closing(open_facts(field)) as facts:
+        told = json.loads(facts.execute("SELECT data FROM events WHERE kind = 'asset.healed'").fetchone()["data"])
+        assert not facts.execute("SELECT 1 FROM events WHERE kind = 'patrol.failed'").fetchone()
+    assert list(told["files"]) == [name]
 
 
 def test_no_flipped_byte_of_a_manifest_is_overlooked(field: Paths) -> None:
