@@ -181,7 +181,8 @@ def stats(as_json: bool) -> None:
     if as_json:
         _print(told)
         return
-    click.echo(f"zone {told['zone']}: {told['assets']} assets, {human(told['bytes'])}")
+    lost = f", {told['without_copy']} more without a copy" if told["without_copy"] else ""
+    click.echo(f"zone {told['zone']}: {told['assets']} assets, {human(told['bytes'])}{lost}")
     for kind, one in told["types"].items():
         click.echo(f"  {kind:10} {one['count']:>8}  {human(one['bytes']):>10}")
     for kind, states in told["copies"].items():

@@ -151,15 +151,22 @@ class Catalogue:
         return [location_of(row) for row in rows]
 
     def stats(self) -> dict[str, Any]:
-        """Return counts and bytes: of assets by type, of copies by kind and state."""
+        """Return counts and bytes of assets with a copy by type, the number without one, copies by kind and state."""
         types = {kind: {"count": 0, "bytes": 0} for kind in TYPES}
-        for row in self.connection.execute("SELECT type, count(*) AS n, sum(size) AS size FROM assets GROUP BY type"):
-            types[row["type"]] = {"count": row["n"], "bytes": row["size"]}
+        known = 0
+        rows = self.connection.execute(
+            "SELECT type, count(*) AS n, sum(kept) AS kept, sum(size * kept) AS size FROM (SELECT a.type, a.size, EXISTS"
+            " (SELECT 1 FROM locations l WHERE l.asset_id = a.id AND l.state = 'present') AS kept FROM assets a) GROUP BY type"
+        )
+        for row in rows:
+            types[row["type"]] = {"count": row["kept"], "bytes": row["size"]}
+            known += row["n"]
         copies: dict[str, dict[str, int]] = {kind: dict.fromkeys(STATES, 0) for kind in KINDS}
         for row in self.connection.execute("SELECT kind, state, count(*) AS n FROM locations GROUP BY kind, state"):
             copies[row["kind"]][row["state"]] = row["n"]
         total = {field: sum(one[field] for one in types.values()) for field in ("count", "bytes")}
-        return {"assets": total["count"], "bytes": total["bytes"], "types": types, "copies": copies}
+        lost = known - total["count"]
+        return {"assets": total["count"], "bytes": total["bytes"], "without_copy": lost, "types": types, "copies": copies}
 
     # writing
 

@@ -26,7 +26,7 @@ from realm.vault.sharing import last_sharing
 Id = Annotated[str, Path(min_length=1, max_length=128)]
 After = Annotated[int | None, Query(ge=0, le=2**62)]
 Limit = Annotated[int, Query(ge=1, le=200)]
-STATS_AGE_S = 2.0
+STATS_AGE_S = 5.0
 
 
 class _Body(BaseModel):

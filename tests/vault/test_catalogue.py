@@ -172,6 +172,9 @@ def test_copies_come_best_first(catalogue: Catalogue) -> None:
     assert [one.kind for one in catalogue.locations("checkpoint_175000")] == ["nas", "remote", "cloud"]
     assert catalogue.locations("checkpoint_175000", present=False)[-1].reason == "one byte differs"
     assert kinds(catalogue) == ["asset.registered", *["asset.copied"] * 4, "asset.dropped"]
+    for place in (CLOUD, REMOTE, NAS):
+        catalogue.mark(place, "missing", "it went")
+    assert (catalogue.stats()["assets"], catalogue.stats()["bytes"], catalogue.stats()["without_copy"]) == (0, 0, 1)
 
 
 def test_forgetting_a_copy_keeps_the_asset(catalogue: Catalogue) -> None:
@@ -275,7 +278,7 @@ def test_stats_and_the_contents_of_a_stronghold(catalogue: Catalogue, tmp_path) 
         assert reader.held("cellar", "nas1", after=CHECKPOINT) == []
         with pytest.raises(sqlite3.OperationalError):
             reader.put(checkpoint("checkpoint-1"))
-    assert (stats["assets"], stats["bytes"], stats["types"]["checkpoint"]["count"]) == (1, 9, 1)
+    assert (stats["assets"], stats["bytes"], stats["types"]["checkpoint"]["count"], stats["without_copy"]) == (1, 9, 1, 0)
     assert stats["copies"]["nas"] == {"present": 1, "quarantined": 0, "missing": 0}
 
 
