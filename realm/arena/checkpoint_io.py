@@ -97,7 +97,7 @@ def write_checkpoint(
         digest = sha256_file(folder / manifest.WEIGHTS)
         complete = Record(**record, canonical_name=name, weights_sha256=digest)
         durable.write_json(folder / SIDECAR, json.loads(complete.model_dump_json()))
-        manifest.write_manifest(folder, complete.step, name)
+        manifest.write_manifest(folder, complete.step, name, weights_sha256=digest)
         durable.commit_dir(folder, parent / name)
     except BaseException:
         if folder.exists():

@@ -19,10 +19,16 @@ FORMAT = "realm.manifest/1"
 WEIGHTS = "model.safetensors"
 
 
-def write_manifest(folder: Path, step: int, canonical_name: str) -> dict[str, Any]:
-    """Hash every file of `folder` and write its manifest; returns it."""
+def write_manifest(
+    folder: Path, step: int, canonical_name: str, *, weights_sha256: str | None = None
+) -> dict[str, Any]:
+    """Hash every file of `folder` and write its manifest; returns it. `weights_sha256`: the weights were hashed just now."""
+    known = {} if weights_sha256 is None else {WEIGHTS: weights_sha256}
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != NAME)
-    files = {name: {"size": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)} for name in names}
+    files = {
+        name: {"size": (folder / name).stat().st_size, "sha256": known.get(name) or sha256_file(folder / name)}
+        for name in names
+    }
     manifest = {
         "format": FORMAT,
         "step": step,
