@@ -138,3 +138,20 @@ def test_a_keyboard_alone_uploads_pauses_resumes_promotes_and_chats(realm: Runni
     finally:
         give_order(realm, "resume")
     assert watched.errors == []
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_nothing_moves_by_itself_while_paused(browser: Browser, realm: Running, motion: Any) -> None:
+    paused(realm)
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion=motion)
+    page = context.new_page()
+    try:
+        page.goto(realm.url())
+        page.wait_for_selector("[data-stat='hero.xp']")
+        still = "document.getAnimations().length === 0 && !document.querySelector('.floats > div')"
+        page.wait_for_function(still, timeout=20_000)
+        chosen = page.get_by_label("Effects").first.input_value()
+        assert chosen == ("calm" if motion == "reduce" else "full")
+    finally:
+        give_order(realm, "resume")
+        context.close()

@@ -19,6 +19,8 @@ interface Box {
 }
 
 const MOST = 40;
+/** Thirty pictures a second are enough for sparks. */
+const PICTURE_MS = 30;
 const REACH = 240;
 
 const around = (x: number, y: number): Box => ({
@@ -76,6 +78,10 @@ export class Sparks {
   #start(now: number): void {
     let last = now;
     const step = (time: number) => {
+      if (time - last < PICTURE_MS) {
+        this.#frame = requestAnimationFrame(step);
+        return;
+      }
       const dt = Math.min(0.05, Math.max(0, time - last) / 1000);
       last = time;
       this.#draw(time, dt);

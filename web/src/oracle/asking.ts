@@ -1,4 +1,5 @@
 // What is asked of checkpoints and what came back: pure, so that the export and the diff can be tested.
+import type { BodyOf } from '../data/api';
 import type { Loaded, Reply } from './pool';
 
 export interface Sampling {
@@ -41,7 +42,7 @@ export interface Turn {
 }
 
 /** The body of a chat request; values that mean nothing are left out. */
-export function chatBody(message: string, model: Loaded, sampling: Sampling): Record<string, unknown> {
+export function chatBody(message: string, model: Loaded, sampling: Sampling): BodyOf<'/oracle/chat'> {
   const { seed, temperature, max_new_tokens, top_p } = sampling;
   const drawn = temperature > 0 ? { temperature, top_p, ...(seed === null ? {} : { seed }) } : {};
   return { message, host: model.host, step: model.step, max_new_tokens, ...drawn };

@@ -118,7 +118,7 @@ export class Board {
   }
 
   /** One order to every chosen quest, one after the other; what the server refuses is told once. */
-  async all(verb: 'delete' | 'retry' | 'priority', body: Record<string, unknown> = {}): Promise<void> {
+  async all<V extends 'delete' | 'retry' | 'priority'>(verb: V, body: BodyOf<`/api/quests/${string}/${V}`>): Promise<void> {
     const quests = this.rows.filter((row) => this.chosen.has(row.id));
     this.busy = new Set(quests.map((quest) => quest.id));
     const refused: string[] = [];
@@ -150,7 +150,7 @@ export class Board {
     if (await this.#order(quest, 'retry', {})) announcer.toast(t('quests.retried', { name: quest.name }), { icon: 'cycle', tone: 'teal' });
   }
 
-  async #order<V extends 'priority' | 'delete' | 'undelete' | 'retry'>(
+  async #order<V extends 'priority' | 'move' | 'delete' | 'undelete' | 'retry'>(
     quest: Quest, verb: V, body: BodyOf<`/api/quests/${string}/${V}`>,
   ): Promise<boolean> {
     this.busy = new Set([...this.busy, quest.id]);

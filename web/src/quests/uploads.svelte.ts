@@ -48,11 +48,11 @@ class Uploads {
 
   /** What the board knows of an accepted file; without it the verdict stands all the same. */
   async #look(id: number, quest: string): Promise<void> {
-    const address = `/api/quests/${encodeURIComponent(quest)}`;
+    const name = encodeURIComponent(quest);
     try {
       const [about, first] = await Promise.all([
-        getJson<{ origin?: { validation_warnings?: string[] } | null }>(address),
-        getJson<{ masked_share: number; length: number; max_length: number }>(`${address}/tokens?row=0`),
+        getJson<{ origin?: { validation_warnings?: string[] } | null }>(`/api/quests/${name}`),
+        getJson<{ masked_share: number; length: number; max_length: number }>(`/api/quests/${name}/tokens?row=0`),
       ]);
       this.#set(id, { masked: first.masked_share, longest: { length: first.length, max: first.max_length }, warnings: about.origin?.validation_warnings ?? [] });
     } catch (error) {
