@@ -15,12 +15,12 @@ HISTORY = 256
 RECENT_EVALS = 50  # the slow moving average has forgotten what is older
 
 
-def newest_probes(probes: list[ProbeCount]) -> dict[int, Probed]:
-    """Return the newest probe of each level; staleness is its age in steps over the oldest one's age."""
+def newest_probes(probes: list[ProbeCount], now: int) -> dict[int, Probed]:
+    """Return the newest probe of each level; staleness is its age in steps, at step `now`, over the oldest one's age."""
     newest = {probe.level: probe for probe in sorted(probes, key=lambda p: p.step)}
     if not newest:
         return {}
-    last = max(probe.step for probe in newest.values())
+    last = max(now, *(probe.step for probe in newest.values()))
     span = max(last - probe.step for probe in newest.values()) or 1
     return {
         level: Probed(probe.correct / probe.n, (last - probe.step) / span) for level, probe in newest.items() if probe.n
@@ -55,7 +55,7 @@ def skill_standing(connection: sqlite3.Connection, skill: str, max_level: int) -
         max_level=max_level,
         mastered=mastered,
         tokens_per_row=tokens_per_row(connection, skill),
-        probes=newest_probes(probes),
+        probes=newest_probes(probes, max((found.step for found in recent), default=0)),
         recent=tuple(found.correct / found.n for found in recent if found.n),
         rounds=probe_rounds(probes),
     )
