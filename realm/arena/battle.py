@@ -19,6 +19,7 @@ from realm.arena.quest import Quest
 from realm.arena.saver import Poisoned
 from realm.arena.saves import note_save, save, save_due, save_now
 from realm.arena.stepper import StepResult
+from realm.arena.trial import TrialFailed, before_battle
 from realm.core.daemon import StopFlag
 from realm.core.errors import NoSpace, RealmError
 from realm.core.logs import get_logger
@@ -130,7 +131,11 @@ def _fight_quest(arena: Arena, quest: Quest, stop: StopFlag, last_step: int | No
     try:
         with arena.mark.during(quest.id, done):
             formed = form(arena.paths, quest, arena.template, arena.hero, arena.config, cut)
+            before_battle(arena, quest, formed.rows, formed.steps)
     except NoSpace:
+        raise
+    except TrialFailed as failed:
+        _fail_trial(arena, quest, failed)
         raise
     except (RealmError, OSError) as error:
         _set_aside(arena, quest, None, error)
@@ -170,6 +175,15 @@ def _fight_quest(arena: Arena, quest: Quest, stop: StopFlag, last_step: int | No
         control.obeyed(arena.paths, "skip")  # it came with the last step; the next quest was not meant
     if control.read_orders(arena.paths).stop_after_quest:
         control.stop_now(arena.paths)
+
+
+def _fail_trial(arena: Arena, quest: Quest, failed: TrialFailed) -> None:
+    """Keep what was trained and say why nothing starts; the quest waits in processing/ until the cause is mended."""
+    log.error("%s", failed)
+    save_now(arena)
+    arena.progress.event("battle.failed", subject=quest.id, step=arena.step, data={"name": quest.name, "reason": str(failed)})
+    arena.progress.end_quest()
+    arena.progress.state("error", str(failed))
 
 
 def _held_out(arena: Arena, quest: Quest) -> tuple[str, list[EncodedRow]]:

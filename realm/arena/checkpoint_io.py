@@ -76,6 +76,15 @@ def versions() -> dict[str, str]:
     }
 
 
+def write_tensors(folder: Path, weights: Weights) -> None:
+    """Write the tensor files of a checkpoint into a folder that is being made; raises NoSpace."""
+    with durable.disk_errors(folder):
+        save_file(dict(weights.served), folder / manifest.WEIGHTS, {"format": "pt"})
+        if weights.raw is not None:
+            save_file(dict(weights.raw), folder / RAW, {"format": "pt"})
+        save_file(dict(weights.optimiser), folder / OPTIMISER)
+
+
 def write_checkpoint(
     parent: Path, name: str, base: Path, weights: Weights, state: dict[str, Any], record: dict[str, Any]
 ) -> tuple[Path, Record]:
@@ -85,11 +94,7 @@ def write_checkpoint(
     """
     folder = durable.new_dir(parent, name)
     try:
-        with durable.disk_errors(folder):
-            save_file(dict(weights.served), folder / manifest.WEIGHTS, {"format": "pt"})
-            if weights.raw is not None:
-                save_file(dict(weights.raw), folder / RAW, {"format": "pt"})
-            save_file(dict(weights.optimiser), folder / OPTIMISER)
+        write_tensors(folder, weights)
         durable.write_json_fast(folder / STATE, state)
         for file in HERO_FILES:
             if (base / file).is_file():

@@ -131,7 +131,7 @@ class Stepper:
         """Fill the gradients of a step; returns loss and gradient norm. An fp16 overflow repeats it with a smaller scale."""
         while True:
             self.optimiser.clear_gradients()
-            loss = self.reduce(sum(self._backward(micro, trained) for micro in micros))
+            loss = self.reduce(sum(self.backward_of(micro, trained) for micro in micros))
             if self.scale is not None:
                 self.optimiser.scale_gradients(1 / self.scale.factor)
             norm = self.optimiser.gradient_norm()
@@ -153,7 +153,8 @@ class Stepper:
             return int(torch.cuda.max_memory_reserved(self.device))
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def _backward(self, micro: MicroBatch, trained: int) -> float:
+    def backward_of(self, micro: MicroBatch, trained: int) -> float:
+        """Add a micro-batch's gradient, of its loss divided by the step's trained tokens; returns that part of the loss."""
         loss = self.loss_sum(micro) / trained
         (loss if self.scale is None else loss * self.scale.factor).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
@@ -193,12 +194,28 @@ class Stepper:
     def _refuse_non_finite(self, loss: float, norm: float, rows: Sequence[EncodedRow]) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
             return
+        alone = self._not_finite_alone(rows)
         self.optimiser.clear_gradients()
-        named = [row.index for row in rows]
+        named = alone or [row.index for row in rows]
+        listed = f"row{'s' if len(named) > 1 else ''} {', '.join(map(str, named[:9]))}"
+        which = f"{listed} alone" if alone else f"{listed} together"
         raise NonFinite(
-            f"step {self.optimiser.steps + 1}: loss {loss}, gradient norm {norm}, rows {', '.join(map(str, named[:9]))}",
-            hint="the weights are unchanged; lower the learning rate or look at these rows", rows=named,
+            f"step {self.optimiser.steps + 1}: loss {loss}, gradient norm {norm}; {which}",
+            hint="the weights are unchanged; lower the learning rate or look at these rows: realm arena inspect", rows=named,
         )  # fmt: skip
+
+    def _not_finite_alone(self, rows: Sequence[EncodedRow]) -> list[int]:
+        """Return the rows whose own loss is not finite, else those whose own gradient is not."""
+        micros = [self.micro_batches([row])[0] for row in rows]
+        with torch.no_grad():
+            losses = [float(self.loss_sum(micro)) for micro in micros]
+        found = [row.index for row, loss in zip(rows, losses, strict=True) if not math.isfinite(loss)]
+        return found or [row.index for row, micro in zip(rows, micros, strict=True) if not self._gradient_is_finite(micro)]
+
+    def _gradient_is_finite(self, micro: MicroBatch) -> bool:
+        self.optimiser.clear_gradients()
+        self.backward_of(micro, len(micro.targets))
+        return math.isfinite(self.optimiser.gradient_norm())
 
     def validation_loss(self, rows: Sequence[EncodedRow]) -> float:
         """Return the mean loss per trained token of `rows` under the served weights (the average with EMA)."""

@@ -78,4 +78,15 @@ def fork(checkpoint: str, name: str, target: Path | None) -> None:
     click.echo(f"{name} goes on from {checkpoint} in {made.home}\n  realm --home {made.home} --port-base N up")
 
 
-LOOKS: tuple[click.Command, ...] = (inspect, rows, replay, fork)
+@click.command()
+@click.option("--json", "as_json", is_flag=True)
+def trial(as_json: bool) -> None:
+    """Show the trials before battle, the newest first."""
+    from realm.arena.trial_record import list_trials, trial_text
+
+    found = list_trials(open_home())
+    text = "\n".join(map(trial_text, found)) or "no trial yet: it runs before the first step of a quest"
+    say({"trials": [one.as_json() for one in found]}, text, as_json=as_json)
+
+
+LOOKS: tuple[click.Command, ...] = (inspect, rows, replay, fork, trial)

@@ -80,7 +80,7 @@ def loaded_home(small_home: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
     paths = Paths(tmp_path_factory.mktemp("loaded") / "home")
     shutil.copytree(small_home, paths.home)
-    configure(paths.ensure(), threads=1, training={"save_steps": 3})
+    configure(paths.ensure(), threads=1, training={"save_steps": 3, "batching": "packing"})  # with Muon and averaged weights
     with closing(open_facts(paths)) as facts:
         for number, (priority, count) in enumerate(QUESTS):
             spool = write_quest(paths.home / "queue" / ".given.tmp", count, number * 1000)
