@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
+from safetensors import SafetensorError
 
 from realm.arena.checkpoint_io import Weights, read_weights, restore_rng, rng_states, versions, write_tensors
 from realm.arena.formation.packing import pack_rows
@@ -30,6 +31,7 @@ from realm.core import durable
 from realm.core.clock import stamp
 from realm.core.errors import Conflict, NoSpace
 from realm.core.logs import get_logger
+from realm.core.paths import Paths
 
 if TYPE_CHECKING:
     from realm.arena.entering import Arena
@@ -93,7 +95,10 @@ def before_battle(arena: Arena, quest: Quest, rows: Sequence[EncodedRow], steps:
     if found is None or not found.passed:
         arena.progress.state("starting", "trial before battle")
         found = run_trial(Ring(arena, rows, steps), quest, digest)
-        store_trial(arena.paths, found)
+        try:
+            store_trial(arena.paths, found)
+        except OSError as refused:
+            log.error("the trial could not be stored and will be repeated: %s", refused)
     for check in found.checks:
         if check.passed is False:
             kind = NoSpace if check.name == "disk" else TrialFailed
@@ -227,16 +232,17 @@ def free_bytes(arena: Arena) -> int:
 
 
 def check_round_trip(ring: Ring) -> Check:
-    """Tensors written as a checkpoint and read again, and loaded again, are the same bits; of large heroes a part is taken."""
+    """Tensors written as a checkpoint and read again, and loaded again, are the same bits; of large heroes a part is taken.
+
+    A disk that refuses is no reason not to train: saving tells it, and is tried again.
+    """
     stepper, paths = ring.arena.stepper, ring.arena.paths
     whole = Weights(*stepper.state_tensors())
     part = Weights(*(_part(tensors) for tensors in (whole.served, whole.raw, whole.optimiser)))
-    folder = durable.new_dir(paths.current_model, "trial")
     try:
-        write_tensors(folder, part)
-        back = read_weights(folder)
-    finally:
-        durable.remove_tree(folder)
+        back = _there_and_back(paths, part)
+    except (OSError, SafetensorError, NoSpace) as refused:
+        return Check("round_trip", None, f"left out, the disk refused: {refused}", "", "")
     wrong = _unequal(part, back)
     complete = _bytes(part) == _bytes(whole)
     if wrong is None and complete:
@@ -245,6 +251,15 @@ def check_round_trip(ring: Ring) -> Check:
     amount = f"{_bytes(part) / 1e6:.1f} of {_bytes(whole) / 1e6:.1f} MB" if not complete else f"{_bytes(whole) / 1e6:.1f} MB"
     found = f"{amount} came back equal" if wrong is None else f"{wrong} came back different"
     return Check("round_trip", wrong is None, found, "the same bits", "look at the disk: realm doctor")
+
+
+def _there_and_back(paths: Paths, weights: Weights) -> Weights:
+    folder = durable.new_dir(paths.current_model, "trial")
+    try:
+        write_tensors(folder, weights)
+        return read_weights(folder)
+    finally:
+        durable.remove_tree(folder)
 
 
 def _part(tensors: dict[str, torch.Tensor] | None) -> Any:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from fight_kit import battle, kinds, put, quest_named
 from quest_files import configure, digests, leftovers
+from safetensors import SafetensorError
 
 from realm.arena import trial as module
 from realm.arena.training_routes import training_router
@@ -130,6 +131,17 @@ def test_saved_bits_that_come_back_different_are_named(ground: Paths, monkeypatc
     with battle(ground) as one, pytest.raises(TrialFailed, match=r"round_trip: model\.norm\.weight"):
         one.fight()
     assert leftovers(ground) == []
+
+
+def test_a_disk_that_refuses_the_round_trip_is_told_and_stops_nothing(ground: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise SafetensorError("I/O error: File too large (os error 27)")
+
+    monkeypatch.setattr(module, "write_tensors", refuse)
+    with battle(ground) as one:
+        one.fight()
+    found = next(check for check in list_trials(ground)[0].checks if check.name == "round_trip")
+    assert (found.passed, "File too large" in found.found) == (None, True)
 
 
 def test_a_disk_without_room_is_waited_for(ground: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
