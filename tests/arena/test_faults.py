@@ -64,7 +64,8 @@ def test_a_row_with_a_loss_that_is_no_number_is_named_and_the_next_quest_trains(
 @pytest.mark.parametrize("training", [
     {"batching": "packing", "matrices": "muon", "ema_decay": 0.9},
     {"batching": "buckets", "matrices": "adamw", "ema_decay": None},
-], ids=["packing-muon-ema", "buckets-adamw"])  # an adapter joins here
+    {"batching": "packing", "adapter": {"kind": "lora", "rank": 4}},
+], ids=["packing-muon-ema", "buckets-adamw", "packing-lora"])
 def test_twenty_steps_with_ten_deaths_are_twenty_steps(home: Paths, tmp_path: Any, training: dict[str, Any]) -> None:
     """Ten starts that are thrown away at random steps without saving: what kill -9 leaves, in one process."""
     configure(home, threads=1, training={"save_steps": 3, **training})
