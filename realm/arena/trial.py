@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -262,7 +262,7 @@ def _there_and_back(paths: Paths, weights: Weights) -> Weights:
         durable.remove_tree(folder)
 
 
-def _part(tensors: dict[str, torch.Tensor] | None) -> Any:
+def _part(tensors: Mapping[str, torch.Tensor] | None) -> Any:
     """Return tensors, the smallest first, up to a third of the limit."""
     if tensors is None:
         return None
