@@ -124,8 +124,9 @@ def test_saved_bits_that_come_back_different_are_named(ground: Paths, monkeypatc
 
     def damaged(folder: Any) -> Any:
         found = real(folder)
-        found.served["model.norm.weight"][0] += 1e-6
-        return found
+        served = {name: tensor.clone() for name, tensor in found.served.items()}
+        served["model.norm.weight"][0] += 1e-6
+        return module.Weights(served, found.raw, found.optimiser)
 
     monkeypatch.setattr(module, "read_weights", damaged)
     with battle(ground) as one, pytest.raises(TrialFailed, match=r"round_trip: model\.norm\.weight"):
