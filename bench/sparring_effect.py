@@ -13,7 +13,6 @@ optimiser as it stands; an arm whose hero can spar no more ends there, and says 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import platform
 import random
@@ -91,6 +90,13 @@ def asker(course: Course) -> Callable[[int, Sequence[str], Sampling], Said]:
     return ask
 
 
+def fork(course: Course, asked: argparse.Namespace) -> Course:
+    """Return a copy of a hero with its optimiser; made anew and loaded, as its weights are views into one buffer."""
+    found = new_course(course.preset, course.seed, asked)
+    found.stepper.load_state(*course.stepper.state_tensors())
+    return found
+
+
 def train_rows(course: Course, rows: Sequence[dict[str, Any]], seed: int) -> int:
     """Train every row once; returns the optimiser steps."""
     encoded = form_quest([row["messages"] for row in rows], course.hero.template, LENGTH).rows
@@ -131,7 +137,7 @@ def one_seed(level: int, seed: int, count: int, exam_n: int, asked: argparse.Nam
         items = source.generate(level, rows, derive_seed("plain", seed, *address), "train", styles)
         return [training_row(item) for item in items]
 
-    arms = {name: copy.deepcopy(course) for name in ("sparring", "mixed", "plain")}
+    arms = {name: fork(course, asked) for name in ("sparring", "mixed", "plain")}
     seen: dict[str, dict[str, Any]] = {"before": exam(course)}
     sessions: list[dict[str, Any]] = []
     made: dict[int, int] = {}

@@ -11,8 +11,8 @@ from realm.guild.skills.bin import SKILL as BIN
 from realm.guild.skills.sy import SKILL as SY
 from realm.guild.skills.types import Skill
 
-# (skill, levels, training rows a level, problems a level whose replies are graded): 90,000 rows of BIN, 5,000 of SY.
-SIZES = [(BIN, range(1, 31), 3000, 100), (SY, range(1, 51), 100, 20)]
+# (skill, levels, training rows a level, problems a level whose replies are graded): 90,000 rows of BIN, 2,000 of SY.
+SIZES = [(BIN, range(1, 31), 3000, 100), (SY, range(1, 51), 40, 10)]
 
 
 @pytest.mark.slow
