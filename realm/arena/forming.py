@@ -17,7 +17,7 @@ from realm.arena.validation import check_messages, parse_row
 from realm.armory.config import Config
 from realm.armory.heroes import Hero
 from realm.armory.profiles import dress, get_profile, with_system
-from realm.armory.template import ChatTemplate, Message
+from realm.armory.template import ChatTemplate, Message, dated
 from realm.core import durable
 from realm.core.errors import Corrupt
 from realm.core.ids import sha256_file
@@ -35,7 +35,7 @@ class Formed:
 
 def mantra_of(hero: Hero, quest: Quest) -> str | None:
     """Return the hero's system text with the date of the quest's arrival, so that a quest trains the same on any day."""
-    return hero.mantra.replace("{date}", quest.arrived_at[:10]) if hero.mantra else None
+    return dated(hero.mantra, quest.arrived_at[:10])
 
 
 @dataclass(frozen=True)

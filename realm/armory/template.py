@@ -189,6 +189,11 @@ def checked(row: Any, number: int) -> Sequence[Message]:
     return row
 
 
+def dated(mantra: str | None, day: str) -> str | None:
+    """Return a mantra with its `{date}` filled in; `day` as YYYY-MM-DD."""
+    return mantra.replace("{date}", day) if mantra else None
+
+
 def with_mantra(row: Sequence[Message], mantra: str | None) -> Sequence[Message]:
     """Put the mantra before a row that has no system message of its own."""
     if mantra is None or row[0]["role"] == "system":

@@ -251,6 +251,15 @@ def sweep_leftovers(parent: Path) -> list[str]:
     return removed
 
 
+def untaken(path: Path) -> Path:
+    """Return `path`, or where something has that name already the first of `path-2`, `path-3` ... that is free."""
+    found, number = path, 1
+    while os.path.lexists(found):
+        number += 1
+        found = path.with_name(f"{path.name}-{number}")
+    return found
+
+
 def open_new(path: Path) -> IO[bytes]:
     """Open a file that must not exist yet for writing in blocks; the caller publishes it by `move`."""
     return path.open("xb")

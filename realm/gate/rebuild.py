@@ -90,7 +90,7 @@ def _remove(making: Path) -> None:
 
 def _set_aside(paths: Paths) -> Path:
     """Move the old facts database into a folder of its own."""
-    aside = paths.store / f"before-rebuild-{SYSTEM.now():%Y%m%d-%H%M%S}"
+    aside = durable.untaken(paths.store / f"before-rebuild-{SYSTEM.now():%Y%m%d-%H%M%S}")
     aside.mkdir()
     for end in ENDS:
         file = paths.facts_db.with_name(paths.facts_db.name + end)

@@ -43,6 +43,12 @@ class Verified:
     trained_template: str | None = None
     profile: str = "none"
 
+    @property
+    def day(self) -> str:
+        """The day the mantra speaks of, YYYY-MM-DD: when the checkpoint was saved, so that it answers the same on any day."""
+        named = NAME.match(self.source.folder.name)
+        return f"{named[2][:4]}-{named[2][4:6]}-{named[2][6:8]}" if named else str(self.hero.get("created_at", ""))[:10]
+
 
 def step_of(name: str) -> int | None:
     """Return the step of a canonical checkpoint name, None for any other name."""

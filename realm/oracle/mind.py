@@ -14,7 +14,7 @@ from safetensors.torch import load
 from tokenizers import Tokenizer
 
 from realm.armory.profiles import Penalties, Profile, dress, get_profile, longest_dress, with_system
-from realm.armory.template import ChatTemplate, Message, template_hash
+from realm.armory.template import ChatTemplate, Message, dated, template_hash
 from realm.armory.tokenizer import END_OF_TEXT
 from realm.core.errors import BadInput, Conflict, Corrupt
 from realm.oracle.batching import GREEDY, Answer, Sampling
@@ -94,7 +94,7 @@ class Mind:
         self.device = str(decoder.device)
         self.profile = read.profile
         mantra, profile = read.hero.get("mantra"), get_profile(read.profile)
-        self._mantra = with_system(profile, str(mantra) if mantra is not None else None)
+        self._mantra = with_system(profile, dated(str(mantra), read.day) if mantra is not None else None)
         self._decoder, self._template, self._stop_ids = decoder, template, stop_ids
         self._profile, self._penalties = profile, penalties_of(profile, template)
         self._frame = frame_tokens(profile, template)

@@ -45,7 +45,7 @@ def restore(paths: Paths, hero: Path | None, name: str, parts: Sequence[str] = P
     stage = durable.new_dir(paths.home, "restore")
     try:
         moves = _ready(paths, folder, stage, wanted)
-        aside = paths.store / f"before-restore-{clock.now():%Y%m%d-%H%M%S}"
+        aside = durable.untaken(paths.store / f"before-restore-{clock.now():%Y%m%d-%H%M%S}")
         _swap(moves, aside, paths)
     finally:
         durable.remove_tree(stage)

@@ -122,13 +122,13 @@ def test_the_mantra_is_part_of_the_prompt(home: Home) -> None:
     from realm.oracle.mind import open_mind
 
     def with_mantra(folder: Path) -> None:
-        facts = json.loads((folder / "hero.json").read_text()) | {"mantra": "Be exact."}
+        facts = json.loads((folder / "hero.json").read_text()) | {"mantra": "Today is {date}. Be exact."}
         (folder / "hero.json").write_text(json.dumps(facts))
 
     home.add(3, change=with_mantra)
     mind = open_mind(read_verified(find_source(home.paths, 3)))
     [ids] = mind.encode([[{"role": "user", "content": "x"}]], 8)
-    assert mind._template.decode(ids).startswith("<|im_start|>system\nBe exact.<|im_end|>\n<|im_start|>user\nx")
+    assert mind._template.decode(ids).startswith("<|im_start|>system\nToday is 2026-11-22. Be exact.<|im_end|>\n<|im_start|>user\nx")
 
 
 def test_chat_samples_are_repeatable_and_tell_their_seed(client: TestClient) -> None:
