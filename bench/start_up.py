@@ -45,8 +45,8 @@ raise SystemExit(run(["arena", "train", "--once", "--max-steps", "1"]))
 
 def make_home(home: Path) -> None:
     """A home with the tiny hero and one quest on the board."""
-    from realm.arena import intake
-    from realm.arena.yardstick import yardstick_of
+    from realm.arena.quests import intake
+    from realm.arena.quests.yardstick import yardstick_of
     from realm.core.store import open_facts
     from realm.gate.founding import create_hero
     from realm.guild.skills.bin import SKILL

@@ -30,12 +30,12 @@ import psutil
 
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault.asset_files import check_asset
-from realm.vault.discovery import VaultDiscovery
-from realm.vault.elsewhere import move_now
-from realm.vault.strongholds import StorageRegistry
-from realm.vault.transfer_landing import RESERVE
-from realm.vault.zones import move_asset
+from realm.vault.keeper.asset_files import check_asset
+from realm.vault.keeper.discovery import VaultDiscovery
+from realm.vault.zones.elsewhere import move_now
+from realm.vault.zones.registry import move_asset
+from realm.vault.zones.strongholds import StorageRegistry
+from realm.vault.zones.transfer_landing import RESERVE
 
 Row = dict[str, Any]
 
@@ -127,7 +127,7 @@ def measure(root: Path, size: int, rounds: int) -> list[Row]:
                 spent[name].append(timed(work, [own, served]))
         moved = move_asset(asset, "far", "pull", near)
         with closing(open_facts(near)) as facts:
-            from realm.vault.catalogue import Catalogue
+            from realm.vault.keeper.catalogue import Catalogue
 
             check_asset(near.home, Catalogue(facts).manifest(asset), "backups/bench")
         assert moved.success

@@ -29,9 +29,9 @@ from realm.core import manifest
 from realm.core.paths import Paths
 from realm.core.store import open_facts, transaction
 from realm.vault import ledger
-from realm.vault.assets import AssetFile, make_manifest
-from realm.vault.catalogue import Catalogue, Place
-from realm.vault.discovery import VaultDiscovery
+from realm.vault.keeper.assets import AssetFile, make_manifest
+from realm.vault.keeper.catalogue import Catalogue, Place
+from realm.vault.keeper.discovery import VaultDiscovery
 
 Row = dict[str, Any]
 BASE = 13000

@@ -61,7 +61,7 @@ def store() -> str:
 
 
 def moves() -> str:
-    from realm.arena.quest import _FOLDER, MOVES
+    from realm.arena.quests.quest import _FOLDER, MOVES
 
     where = {"queued": "`queue/high`, `queue/normal`, `queue/low`", "deleted": "`trash/`"}
     rows = [

@@ -1,5 +1,5 @@
 """Short name of the client of another machine's keeper."""
 
-from realm.vault.keeper_client import VaultKeeperClient
+from realm.vault.keeper.keeper_client import VaultKeeperClient
 
 __all__ = ["VaultKeeperClient"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from realm.arena import board, control
+from realm.arena import control
 from realm.arena.entering import Arena as Arena
 from realm.arena.entering import enter as enter
 from realm.arena.entering import leave as leave
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.forming import Formed, cut_of, form, validation_rows
-from realm.arena.quest import Quest
+from realm.arena.quests import board
+from realm.arena.quests.quest import Quest
 from realm.arena.saver import Poisoned
 from realm.arena.saves import note_save, save, save_due, save_now
 from realm.arena.stepper import StepResult

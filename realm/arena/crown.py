@@ -14,7 +14,7 @@ from realm.core.clock import SYSTEM, Clock, stamp
 from realm.core.errors import Conflict, unknown_name
 from realm.core.store import transaction
 from realm.guild.rungs import rungs
-from realm.vault.care import BY_HAND
+from realm.vault.keeping.care import BY_HAND
 
 # metric -> larger is better
 METRICS = {"eval": True, "val_loss": False, "train_loss": False}

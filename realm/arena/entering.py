@@ -11,11 +11,11 @@ import torch
 
 from realm.arena import adapters, parallel
 from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, versions
-from realm.arena.deaths import FightMark, note_death, read_mark
 from realm.arena.forming import Cut
 from realm.arena.precision import choose_precision
 from realm.arena.progress import Progress
-from realm.arena.receipts import store_receipts
+from realm.arena.quests.deaths import FightMark, note_death, read_mark
+from realm.arena.quests.receipts import store_receipts
 from realm.arena.reconcile import reconcile
 from realm.arena.saver import EnqueueEvals, Saver
 from realm.arena.stepper import Stepper, StepResult, fix_numerics
@@ -29,8 +29,8 @@ from realm.core.errors import BadInput, Corrupt, RealmError, Unavailable
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, open_telemetry, transaction
+from realm.vault.keeping.retention import Keep
 from realm.vault.ledger import SIDECAR, ConsumedRows, read_record
-from realm.vault.retention import Keep
 
 log = get_logger("battle")
 

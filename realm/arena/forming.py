@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from realm.arena import board
 from realm.arena.formation.batching import plan_batches
 from realm.arena.formation.masking_validators import MaskingReport, check_masks, refuse_bad_masks
 from realm.arena.formation.rows import EncodedRow, FormedQuest, form_quest, refuse_too_long
-from realm.arena.quest import Quest, sidecar_of
-from realm.arena.validation import check_messages, parse_row
+from realm.arena.quests import board
+from realm.arena.quests.quest import Quest, sidecar_of
+from realm.arena.quests.validation import check_messages, parse_row
 from realm.armory.config import Config
 from realm.armory.heroes import Hero
 from realm.armory.profiles import dress, get_profile, with_system

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from realm.arena.quest import from_row, id_of_file, quest_path, sidecar_of
+from realm.arena.quests.quest import from_row, id_of_file, quest_path, sidecar_of
 from realm.core.clock import SYSTEM, stamp
 from realm.core.errors import Corrupt
 from realm.core.findings import Finding

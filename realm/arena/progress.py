@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from realm.arena.quest import Quest
+from realm.arena.quests.quest import Quest
 from realm.core import events
 from realm.core.clock import Clock, stamp
 from realm.core.daemon import Heartbeat

@@ -8,9 +8,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from realm.arena import board, intake
 from realm.arena.checkpoint_io import read_state
-from realm.arena.quest import Quest, from_row, id_of_file, quest_path, sidecar_of
+from realm.arena.quests import board, intake
+from realm.arena.quests.quest import Quest, from_row, id_of_file, quest_path, sidecar_of
 from realm.arena.saver import EnqueueEvals, finish
 from realm.core import durable, events, manifest
 from realm.core.clock import SYSTEM, Clock, stamp
@@ -20,8 +20,8 @@ from realm.core.logs import get_logger
 from realm.core.paths import BOARD_FOLDERS, PRIORITIES, Paths
 from realm.core.store import transaction
 from realm.vault import ledger, ledger_index
-from realm.vault.mending import mend_checkpoint
-from realm.vault.quarantine import quarantine
+from realm.vault.keeper.mending import mend_checkpoint
+from realm.vault.keeper.quarantine import quarantine
 
 log = get_logger("reconcile")
 TRASH = "trash"

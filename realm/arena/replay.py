@@ -18,7 +18,7 @@ from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, ver
 from realm.arena.entering import load_fighter
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.forming import encode_quest
-from realm.arena.quest import quest_path
+from realm.arena.quests.quest import quest_path
 from realm.arena.stepper import Stepper, fix_numerics
 from realm.arena.timeline import Place, cut_at, find_places, find_quest, rows_of
 from realm.armory.config import Config

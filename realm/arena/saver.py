@@ -16,16 +16,17 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from realm.arena import board
 from realm.arena.checkpoint_io import Weights, write_checkpoint
-from realm.arena.quest import Quest, from_row
+from realm.arena.quests import board
+from realm.arena.quests.quest import Quest, from_row
 from realm.core import events, manifest
 from realm.core.clock import Clock, stamp
 from realm.core.errors import Corrupt, RealmError, Unavailable
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts, transaction
-from realm.vault import ledger, ledger_index, retention
+from realm.vault import ledger, ledger_index
+from realm.vault.keeping import retention
 from realm.vault.ledger import ConsumedRows, Record
 
 log = get_logger("saver")

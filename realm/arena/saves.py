@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from realm.arena import board
 from realm.arena.checkpoint_io import STATE_FORMAT, Weights, rng_states, versions
-from realm.arena.receipts import store_receipts
+from realm.arena.quests import board
+from realm.arena.quests.receipts import store_receipts
 from realm.arena.saver import Outcome, Poisoned, Snapshot
 from realm.armory.estimate import SNAPSHOT_MOST
 from realm.armory.template import template_hash

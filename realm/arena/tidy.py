@@ -10,12 +10,13 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from realm.arena.quest import folder_of
+from realm.arena.quests.quest import folder_of
 from realm.core.durable import remove_file
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import transaction
-from realm.vault import ledger_index, trash
+from realm.vault import ledger_index
+from realm.vault.keeping import trash
 
 log = get_logger("tidy")
 GENERATED = ("generated", "sparring")

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from realm.arena import board
 from realm.arena.forming import Cut, order_of, recorded_cut
-from realm.arena.quest import Quest, from_row, quest_path
+from realm.arena.quests import board
+from realm.arena.quests.quest import Quest, from_row, quest_path
 from realm.core.errors import Corrupt, Unknown
 from realm.core.paths import Paths
 from realm.core.store import read_facts, read_telemetry

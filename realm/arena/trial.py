@@ -22,7 +22,7 @@ from realm.arena.checkpoint_io import Weights, read_weights, restore_rng, rng_st
 from realm.arena.formation.packing import pack_rows
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch, pad_rows
-from realm.arena.quest import Quest
+from realm.arena.quests.quest import Quest
 from realm.arena.trial_record import Check, Trial, known_trial, store_trial
 from realm.armory.estimate import estimate_memory
 from realm.armory.estimate_view import plan_of, read_shape, with_lean

@@ -91,7 +91,7 @@ def _empty_inbox() -> None:
     """Take in every file of the inbox; one that is still being written gets a few seconds."""
     from contextlib import closing
 
-    from realm.arena import intake
+    from realm.arena.quests import intake
     from realm.core.store import open_facts
 
     paths = open_home()
@@ -108,7 +108,7 @@ def _empty_inbox() -> None:
 @command.command()
 def evals() -> None:
     """Evaluate checkpoints as they are saved; the service that the weaver starts."""
-    from realm.arena.evaluator import main
+    from realm.arena.evals.evaluator import main
 
     main(open_home())
 

@@ -22,9 +22,9 @@ def say(found: Any, text: str, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def inspect(what: str, row: int, as_json: bool) -> None:
     """Show a row as the hero reads it: [trained] tokens, segments, both label methods."""
-    from realm.arena.quest import get_quest
-    from realm.arena.row_text import row_text
-    from realm.arena.row_view import file_tokens, inbox_file, quest_tokens
+    from realm.arena.quests.quest import get_quest
+    from realm.arena.quests.row_text import row_text
+    from realm.arena.quests.row_view import file_tokens, inbox_file, quest_tokens
     from realm.core.ids import is_ulid
     from realm.core.store import read_facts
 

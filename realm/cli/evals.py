@@ -28,7 +28,7 @@ def list_(
     """List evals, newest checkpoint first."""
     from contextlib import closing
 
-    from realm.arena.eval_compare import resolve_checkpoint
+    from realm.arena.evals.compare import resolve_checkpoint
     from realm.core.paths import open_home
     from realm.core.store import read_facts
     from realm.guild.intervals import wilson
@@ -84,8 +84,8 @@ def run(step: str, skill: str, level: int, kind: str, wait: int, as_json: bool) 
 
 
 def _done(paths: Any, facts: sqlite3.Connection, name: str, skill: str, level: int, kind: str, wait: int) -> sqlite3.Row:
-    from realm.arena.eval_compare import ask_for, resolve_checkpoint
-    from realm.arena.eval_now import see_through
+    from realm.arena.evals.compare import ask_for, resolve_checkpoint
+    from realm.arena.evals.now import see_through
     from realm.core.errors import BadInput
     from realm.guild.skills.loader import get_skill, resolve_alias
 
@@ -107,7 +107,7 @@ def compare(a: str, b: str, skill: str | None, level: int | None, wait: int, as_
     """Compare checkpoints A and B (names or steps) on the same problems, with McNemar's exact test."""
     from contextlib import closing
 
-    from realm.arena.eval_compare import KIND, compare_checkpoints
+    from realm.arena.evals.compare import KIND, compare_checkpoints
     from realm.core.paths import open_home
     from realm.core.store import open_facts
     from realm.guild.mastery import training_level
@@ -140,9 +140,9 @@ def export(checkpoint: str, form: str, out: Path | None) -> None:
     """Write the stored results of CHECKPOINT (name or step) as files of lm-eval, inspect-ai or Every Eval Ever."""
     from contextlib import closing
 
-    from realm.arena.eval_compare import resolve_checkpoint
-    from realm.arena.eval_export import export as write
-    from realm.arena.eval_export import read_stored
+    from realm.arena.evals.compare import resolve_checkpoint
+    from realm.arena.evals.export import export as write
+    from realm.arena.evals.export import read_stored
     from realm.core.paths import open_home
     from realm.core.store import read_facts
 

@@ -96,7 +96,7 @@ def _changed(asked: str, act: Callable[[Paths, Any, str], Any]) -> tuple[str, An
 
 
 def _pin(asked: str, pinned: bool) -> None:
-    from realm.vault.care import set_pinned
+    from realm.vault.keeping.care import set_pinned
 
     name, changed = _changed(asked, lambda _, facts, found: set_pinned(facts, found, pinned))
     word = "pinned" if pinned else "not pinned"
@@ -142,7 +142,7 @@ def promote(checkpoint: str | None, automatic: bool) -> None:
 def verify(checkpoint: str) -> None:
     """Read every byte of a checkpoint against its manifest."""
     from realm.core.errors import Corrupt
-    from realm.vault import care
+    from realm.vault.keeping import care
 
     name, found = _changed(checkpoint, care.verify)
     if not found["ok"]:
@@ -155,7 +155,7 @@ def verify(checkpoint: str) -> None:
 @click.option("--confirm", metavar="STEP", help="its step; asked for when not given")
 def delete(checkpoint: str, confirm: str | None) -> None:
     """Move a checkpoint to the trash, where it stays for a week."""
-    from realm.vault import trash
+    from realm.vault.keeping import trash
 
     def act(paths: Paths, facts: Any, name: str) -> Any:
         typed = confirm if confirm is not None else click.prompt(f"the step of {name}, to delete it")
@@ -169,7 +169,7 @@ def delete(checkpoint: str, confirm: str | None) -> None:
 @click.argument("checkpoint")
 def undelete(checkpoint: str) -> None:
     """Bring a deleted checkpoint back from the trash."""
-    from realm.vault import trash
+    from realm.vault.keeping import trash
 
     name, _ = _changed(checkpoint, trash.undelete)
     click.echo(f"{name} is back; pin it when retention must not drop it")

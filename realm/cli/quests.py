@@ -21,7 +21,7 @@ def command() -> None: ...
 @click.option("--json", "as_json", is_flag=True)
 def list_(state: str, limit: int, as_json: bool) -> None:
     """List quests of one state."""
-    from realm.arena.board_view import list_quests
+    from realm.arena.quests.board_view import list_quests
     from realm.core.store import read_facts
 
     paths = open_home()
@@ -38,7 +38,7 @@ def list_(state: str, limit: int, as_json: bool) -> None:
 @command.command()
 def status() -> None:
     """Show the counts of the board."""
-    from realm.arena.board_view import counts
+    from realm.arena.quests.board_view import counts
     from realm.core.store import read_facts
 
     with closing(read_facts(open_home())) as facts:
@@ -51,8 +51,8 @@ def status() -> None:
 @click.option("--json", "as_json", is_flag=True)
 def show(quest_id: str, as_json: bool) -> None:
     """Show a quest with what the five masking validators found in it."""
-    from realm.arena.quest import get_quest
-    from realm.arena.quest_view import quest_details, quest_text
+    from realm.arena.quests.quest import get_quest
+    from realm.arena.quests.quest_view import quest_details, quest_text
     from realm.core.store import read_facts
 
     paths = open_home()
@@ -66,8 +66,8 @@ def show(quest_id: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def receipt(quest_id: str, as_json: bool) -> None:
     """Show what a completed quest brought: tokens, seconds, losses, strain, evals before and after."""
-    from realm.arena.quest import get_quest
-    from realm.arena.receipts import receipt_of, receipt_text
+    from realm.arena.quests.quest import get_quest
+    from realm.arena.quests.receipts import receipt_of, receipt_text
     from realm.core.store import read_facts
 
     with closing(read_facts(open_home())) as facts:
@@ -80,7 +80,7 @@ def receipt(quest_id: str, as_json: bool) -> None:
 @click.option("--priority", type=click.Choice(PRIORITIES), default="normal")
 def add(file: Path, priority: str) -> None:
     """Check a training file and put a copy of it on the board."""
-    from realm.arena import intake
+    from realm.arena.quests import intake
     from realm.core import durable
     from realm.core.store import open_facts
 
@@ -99,7 +99,7 @@ def add(file: Path, priority: str) -> None:
 @click.argument("priority", type=click.Choice(PRIORITIES))
 def set_priority(quest_id: str, priority: str) -> None:
     """Change the priority of a waiting quest."""
-    from realm.arena import board
+    from realm.arena.quests import board
     from realm.core.store import open_facts
 
     paths = open_home()
@@ -112,7 +112,7 @@ def _act(name: str, text: str) -> click.Command:
     @click.command(name, help=text)
     @click.argument("quest_id")
     def act(quest_id: str) -> None:
-        from realm.arena import board
+        from realm.arena.quests import board
         from realm.core.store import open_facts
 
         paths = open_home()
@@ -133,7 +133,7 @@ def process_inbox() -> None:
     """Take in the complete files of the inbox now."""
     import time
 
-    from realm.arena import intake
+    from realm.arena.quests import intake
     from realm.core.store import open_facts
 
     paths = open_home()

@@ -19,7 +19,7 @@ def command() -> None: ...
 def create(why: str, as_json: bool) -> None:
     """Make a backup and prove it by restoring it into a scratch folder."""
     from realm.gate.keeping import back_up
-    from realm.vault.keeping_routes import shown
+    from realm.vault.keeping.keeping_routes import shown
 
     made = back_up(open_home(), why)
     click.echo(json.dumps(shown(made)) if as_json else f"{made.name}: {made.size:,} bytes, proved; holds {', '.join(made.holds)}")
@@ -29,7 +29,7 @@ def create(why: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def list_(as_json: bool) -> None:
     """List backups, the newest first."""
-    from realm.vault.keeping_routes import list_shown
+    from realm.vault.keeping.keeping_routes import list_shown
 
     rows = list_shown(open_home())
     if as_json:
@@ -45,7 +45,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 def verify(name: str) -> None:
     """Read every byte of a backup and restore it into a scratch folder."""
-    from realm.vault import archivist
+    from realm.vault.keeping import archivist
 
     click.echo(f"{name}: {archivist.prove(archivist.find(open_home(), name)):,} bytes are as they were, the restore opens")
 
@@ -57,7 +57,7 @@ def verify(name: str) -> None:
 def restore(name: str, parts: tuple[str, ...], yes: bool) -> None:
     """Put a backup back while nothing runs; the present state is backed up first."""
     from realm.gate.keeping import put_back
-    from realm.vault.archivist import PARTS
+    from realm.vault.keeping.archivist import PARTS
 
     if not yes:
         click.confirm(f"replace {', '.join(parts or PARTS)} by what {name} holds?", abort=True)

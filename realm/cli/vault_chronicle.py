@@ -23,7 +23,7 @@ def command() -> None: ...
 def write(name: str, checkpoint: str, why: str, notes: str) -> None:
     """Give CHECKPOINT (name or step) the name NAME; retention never drops it from then on."""
     from realm.core.store import open_facts
-    from realm.vault import chronicle
+    from realm.vault.keeping import chronicle
 
     with closing(open_facts(open_home())) as facts:
         made = chronicle.write(facts, name, checkpoint, why=why, notes=notes)
@@ -35,7 +35,7 @@ def write(name: str, checkpoint: str, why: str, notes: str) -> None:
 def list_(as_json: bool) -> None:
     """List the versions, the highest step first."""
     from realm.core.store import read_facts
-    from realm.vault import chronicle
+    from realm.vault.keeping import chronicle
 
     with closing(read_facts(open_home())) as facts:
         found = chronicle.list_versions(facts)
@@ -51,7 +51,7 @@ def list_(as_json: bool) -> None:
 def show(name: str) -> None:
     """Show a version as JSON."""
     from realm.core.store import read_facts
-    from realm.vault import chronicle
+    from realm.vault.keeping import chronicle
 
     paths = open_home()
     with closing(read_facts(paths)) as facts:
@@ -65,7 +65,7 @@ def show(name: str) -> None:
 def diff(one: str, other: str) -> None:
     """Compare two versions as JSON: evals, steps, quests that only one of them contains."""
     from realm.core.store import read_facts
-    from realm.vault import chronicle
+    from realm.vault.keeping import chronicle
 
     paths = open_home()
     with closing(read_facts(paths)) as facts:
@@ -77,7 +77,7 @@ def diff(one: str, other: str) -> None:
 def strike(name: str) -> None:
     """Take a name out of the chronicle; its checkpoint is left to retention."""
     from realm.core.store import open_facts
-    from realm.vault import chronicle
+    from realm.vault.keeping import chronicle
 
     with closing(open_facts(open_home())) as facts:
         click.echo(f"{chronicle.strike(facts, name).checkpoint} has no name {name} any more")

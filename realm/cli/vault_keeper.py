@@ -15,9 +15,9 @@ from realm.core.errors import Corrupt
 from realm.core.paths import Paths, open_home
 
 if TYPE_CHECKING:
-    from realm.vault.assets import Asset
-    from realm.vault.catalogue import Catalogue, Location, Page
-    from realm.vault.keeper import VaultKeeper
+    from realm.vault.keeper.assets import Asset
+    from realm.vault.keeper.catalogue import Catalogue, Location, Page
+    from realm.vault.keeper.vault_keeper import VaultKeeper
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 limit_option = click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -34,7 +34,7 @@ def _keeper() -> VaultKeeper:
 @contextmanager
 def _catalogue(*, write: bool = False) -> Iterator[tuple[Paths, Catalogue]]:
     from realm.core.store import open_facts, read_facts
-    from realm.vault.catalogue import Catalogue
+    from realm.vault.keeper.catalogue import Catalogue
 
     paths = open_home()
     with closing(open_facts(paths) if write else read_facts(paths)) as facts:
@@ -149,9 +149,9 @@ def locate(asset_id: str, as_json: bool) -> None:
 @as_json_option
 def scan(as_json: bool) -> None:
     """Look for assets that came, changed or went; exit code 6 when one is damaged."""
-    from realm.vault.discovery import VaultDiscovery
-    from realm.vault.finds import walk
-    from realm.vault.sharing import share
+    from realm.vault.keeper.discovery import VaultDiscovery
+    from realm.vault.keeper.finds import walk
+    from realm.vault.keeper.sharing import share
 
     paths = open_home()
     with _bar("scanning", sum(1 for _ in walk(paths)) if not as_json else 0, as_json) as step:
@@ -174,7 +174,7 @@ def scan(as_json: bool) -> None:
 @as_json_option
 def stats(as_json: bool) -> None:
     """Count assets and copies, and say what links save and how the last scrub and restore drill went."""
-    from realm.vault.keeper_routes import vault_stats
+    from realm.vault.keeper.keeper_routes import vault_stats
 
     with _catalogue() as (paths, catalogue):
         told = vault_stats(paths, catalogue)
@@ -202,8 +202,8 @@ def stats(as_json: bool) -> None:
 @as_json_option
 def verify(asset_ids: tuple[str, ...], as_json: bool) -> None:
     """Read every byte of local copies; a damaged one is mended or quarantined, and the exit code is 6."""
-    from realm.vault.asset_files import local_location
-    from realm.vault.scrub import ScrubReport, check
+    from realm.vault.keeper.asset_files import local_location
+    from realm.vault.keeper.scrub import ScrubReport, check
 
     keeper, report = _keeper(), ScrubReport()
     bring = keeper.courier.bring if keeper.courier else None
@@ -234,7 +234,7 @@ def _say_checked(report: Any, as_json: bool) -> None:
 @as_json_option
 def scrub(gb: float, everything: bool, as_json: bool) -> None:
     """Read copies again, the one that waited longest first, and mend what is damaged."""
-    from realm.vault.scrub import scrub as run
+    from realm.vault.keeper.scrub import scrub as run
 
     keeper = _keeper()
     with _catalogue(write=True) as (paths, catalogue):
@@ -253,7 +253,7 @@ def scrub(gb: float, everything: bool, as_json: bool) -> None:
 @as_json_option
 def drill(as_json: bool) -> None:
     """Restore a checkpoint drawn by lot into a scratch folder, prove it usable, delete it; exit code 6 when it is not."""
-    from realm.vault.drill import drill as run
+    from realm.vault.keeper.drill import drill as run
 
     keeper = _keeper()
     with _catalogue(write=True) as (paths, catalogue):

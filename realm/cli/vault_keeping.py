@@ -49,7 +49,7 @@ def cleanup(dry_run: bool, as_json: bool) -> None:
 def snapshot() -> None:
     """Keep the newest checkpoint as the snapshot of the day below snapshots/."""
     from realm.core.errors import Unknown
-    from realm.vault import snapshots
+    from realm.vault.keeping import snapshots
 
     kept = snapshots.keep_daily(open_home())
     if kept is None:

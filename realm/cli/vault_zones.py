@@ -14,8 +14,8 @@ from realm.core.errors import BadInput, Unavailable
 from realm.core.paths import Paths, open_home
 
 if TYPE_CHECKING:
-    from realm.vault.transfer_receive import Progress
-    from realm.vault.zones import TransferResult
+    from realm.vault.zones.registry import TransferResult
+    from realm.vault.zones.transfer_receive import Progress
 
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 LIMIT = click.option("--limit-mb-s", type=click.FloatRange(min=0, min_open=True), help="bandwidth limit in MB/s")
@@ -34,7 +34,7 @@ def _mb(count: float | None) -> str:
 @JSON
 def zones_(zone: str | None, as_json: bool) -> None:
     """Show this zone and the others: state, free space, assets, age of the last word; with ZONE the assets it lists."""
-    from realm.vault.zones import overview, zone_view
+    from realm.vault.zones.registry import overview, zone_view
 
     paths = open_home()
     if zone is not None:
@@ -76,7 +76,7 @@ def _bar(label: str) -> Callable[[Progress], None]:
 
 
 def _move(asset: str, place: str, direction: str, limit: float | None, as_json: bool) -> None:
-    from realm.vault.elsewhere import move_now
+    from realm.vault.zones.elsewhere import move_now
 
     result: TransferResult = move_now(open_home(), asset, place, direction, _bar(asset), limit)
     if sys.stderr.isatty():
@@ -118,7 +118,7 @@ def transfers_(state: str | None, limit: int, as_json: bool) -> None:
     from contextlib import closing
 
     from realm.core.store import read_facts
-    from realm.vault.transfer_rows import newest
+    from realm.vault.zones.transfer_rows import newest
 
     with closing(read_facts(open_home())) as facts:
         found = newest(facts, limit, state)
@@ -141,7 +141,7 @@ def strongholds_() -> None:
 
 
 def _registry(paths: Paths) -> Any:
-    from realm.vault.strongholds import StorageRegistry
+    from realm.vault.zones.strongholds import StorageRegistry
 
     return StorageRegistry(paths)
 
@@ -192,7 +192,7 @@ def remove_(name: str) -> None:
     from contextlib import closing
 
     from realm.core.store import open_facts
-    from realm.vault.strongholds_copy import forget_copies
+    from realm.vault.zones.strongholds_copy import forget_copies
 
     paths = open_home()
     gone = _registry(paths).remove(name)
@@ -208,7 +208,7 @@ def remove_(name: str) -> None:
 @JSON
 def check_(name: str | None, mark: bool, deep: bool, as_json: bool) -> None:
     """Look at one stronghold or all; ends with code 5 when one is not ready, 6 when a copy is damaged."""
-    from realm.vault.strongholds_copy import check_copies
+    from realm.vault.zones.strongholds_copy import check_copies
 
     paths = open_home()
     registry = _registry(paths)
@@ -244,7 +244,7 @@ def token_() -> None:
 @JSON
 def token_new(zone: str, role: str, as_json: bool) -> None:
     """Make a token that ZONE may use here; it is printed once and kept as a digest."""
-    from realm.vault.zone_tokens import new_token
+    from realm.vault.zones.zone_tokens import new_token
 
     made, text = new_token(open_home(), zone, role)
     if as_json:
@@ -258,7 +258,7 @@ def token_new(zone: str, role: str, as_json: bool) -> None:
 @JSON
 def token_list(as_json: bool) -> None:
     """List the tokens that are accepted here, without their text."""
-    from realm.vault.zone_tokens import list_tokens
+    from realm.vault.zones.zone_tokens import list_tokens
 
     found = list_tokens(open_home())
     if as_json:
@@ -274,7 +274,7 @@ def token_list(as_json: bool) -> None:
 @click.argument("token_id")
 def token_revoke(token_id: str) -> None:
     """Refuse a token from its next request on."""
-    from realm.vault.zone_tokens import revoke
+    from realm.vault.zones.zone_tokens import revoke
 
     gone = revoke(open_home(), token_id)
     click.echo(f"{gone.id} of {gone.zone} is revoked")
@@ -284,7 +284,7 @@ def token_revoke(token_id: str) -> None:
 @click.argument("zone")
 def token_keep(zone: str) -> None:
     """Keep the token that ZONE gave this machine; it is read from the terminal or from standard input."""
-    from realm.vault.zone_tokens import keep_token
+    from realm.vault.zones.zone_tokens import keep_token
 
     text = click.prompt("token", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
     path = keep_token(open_home(), zone, text)

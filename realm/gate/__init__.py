@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from realm.guild.curriculum import Decision, HeroDiet
     from realm.guild.schedule import Schedule
     from realm.sentinels import Sentinels
-    from realm.vault.keeper import VaultKeeper
+    from realm.vault.keeper.vault_keeper import VaultKeeper
     from realm.watchtower import Watchtower
 
 
@@ -69,7 +69,7 @@ class Realm:
     @cached_property
     def enqueue_evals(self) -> EnqueueEvals:
         """What asks for the evals of a new checkpoint, inside the transaction that records it."""
-        from realm.arena.evaluations import for_checkpoints
+        from realm.arena.evals.evaluations import for_checkpoints
 
         return for_checkpoints(self.paths)
 
@@ -140,8 +140,8 @@ class Realm:
 
     def tavern_app(self, port: int) -> FastAPI:
         """Build the game's server."""
-        from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
-        from realm.arena.quest_routes import quest_router
+        from realm.arena.quests.board_routes import UPLOAD_PATH, board_router, control_router
+        from realm.arena.quests.quest_routes import quest_router
         from realm.arena.training_routes import training_router
         from realm.armory.config_routes import config_router
         from realm.armory.estimate_routes import estimate_router
@@ -172,14 +172,14 @@ class Realm:
 
     def vault_app(self, port: int) -> FastAPI:
         """Build the vault's server: keeper, ledger, checkpoints, evals and training API; its rounds run while it is served."""
-        from realm.arena.board_routes import control_router
+        from realm.arena.quests.board_routes import control_router
         from realm.core.web import make_app
         from realm.gate.vault_service import beside
-        from realm.vault.keeper_routes import keeper_router
+        from realm.vault.keeper.keeper_routes import keeper_router
         from realm.vault.routes import ledger_router
-        from realm.vault.strongholds_copy import keep_copies
-        from realm.vault.transfer_routes import zone_router
-        from realm.vault.transfer_runner import Runner
+        from realm.vault.zones.strongholds_copy import keep_copies
+        from realm.vault.zones.transfer_routes import zone_router
+        from realm.vault.zones.transfer_runner import Runner
 
         runner = Runner(self.paths, "vault", chores=keep_copies)
         routers = [keeper_router(self.paths, self.keeper), zone_router(self.paths, runner), ledger_router(self.paths)]
@@ -190,7 +190,7 @@ class Realm:
         self, port: int, *, zone: str | None = None, address: str | None = None, allowed_hosts: Sequence[str] = ()
     ) -> FastAPI:
         """Build the branch officer of this zone; raises Refused for an open address without a token or host names."""
-        from realm.vault.branch_officer import check_zone, officer_app
+        from realm.vault.zones.branch_officer import check_zone, officer_app
 
         check_zone(self.paths, zone)
         return officer_app(self.paths, port, address=address, allowed_hosts=allowed_hosts)
@@ -198,19 +198,19 @@ class Realm:
     @cached_property
     def keeper(self) -> VaultKeeper:
         """Return the vault's keeper: where every asset is, and verified copies of them, brought from elsewhere too."""
-        from realm.vault.courier import courier_of
-        from realm.vault.keeper import VaultKeeper
+        from realm.vault.keeper.vault_keeper import VaultKeeper
+        from realm.vault.zones.courier import courier_of
 
         return VaultKeeper(self.paths, courier_of(self.paths))
 
     def _checkpoint_routers(self) -> list[APIRouter]:
         """What both the Tavern and the vault serve of checkpoints and evals."""
-        from realm.arena.eval_film import film_router
-        from realm.arena.eval_routes import eval_router
+        from realm.arena.evals.film import film_router
+        from realm.arena.evals.routes import eval_router
         from realm.gate.crowning import crowning, keep_rules
         from realm.gate.keeping import back_up
         from realm.vault.checkpoint_routes import checkpoint_router
-        from realm.vault.keeping_routes import keeping_router
+        from realm.vault.keeping.keeping_routes import keeping_router
 
         rules = partial(keep_rules, self.paths)
         return [checkpoint_router(self.paths, rules, crowning(self.paths)), eval_router(self.paths),

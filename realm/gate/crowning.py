@@ -8,7 +8,7 @@ from realm.arena import crown
 from realm.armory.heroes import active_config
 from realm.core.paths import Paths
 from realm.vault.checkpoint_routes import Crowning
-from realm.vault.retention import Keep
+from realm.vault.keeping.retention import Keep
 
 
 def keep_rules(paths: Paths) -> Keep:

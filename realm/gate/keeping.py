@@ -10,8 +10,8 @@ from pathlib import Path
 from realm.core.errors import BadInput
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault import archivist, chronicle, restoring
-from realm.vault.archivist import Backup
+from realm.vault.keeping import archivist, chronicle, restoring
+from realm.vault.keeping.archivist import Backup
 
 MANY = 10
 
@@ -63,8 +63,8 @@ def clean_up(paths: Paths, *, dry_run: bool) -> dict[str, object]:
     """
     from realm.core.daemon import single_instance
     from realm.gate.crowning import keep_rules
-    from realm.vault import retention
     from realm.vault.checkpoint_views import Verdicts, plan_view
+    from realm.vault.keeping import retention
 
     with closing(open_facts(paths)) as facts:
         shown = plan_view(paths, facts, Verdicts(lambda: keep_rules(paths)))

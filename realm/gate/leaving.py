@@ -14,11 +14,12 @@ from realm.core.errors import Conflict, Unavailable
 from realm.core.ids import sha256_file
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts, transaction
-from realm.vault import gguf_export, ledger
+from realm.vault import ledger
 from realm.vault.ancestry import find_checkpoint
-from realm.vault.care import present_row
-from realm.vault.export_folder import write_folder
-from realm.vault.gguf_tokens import cut_otherwise
+from realm.vault.keeping import gguf_export
+from realm.vault.keeping.care import present_row
+from realm.vault.keeping.export_folder import write_folder
+from realm.vault.keeping.gguf_tokens import cut_otherwise
 
 if TYPE_CHECKING:
     from realm.oracle.checkpoints import Verified

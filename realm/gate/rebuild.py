@@ -63,8 +63,8 @@ def _make(paths: Paths, facts: sqlite3.Connection) -> Replayed:
     from realm.arena.inspection import rebuild_board
     from realm.arena.reconcile import mend_board, mend_index
     from realm.guild.rebuild import rebuild_learning
-    from realm.vault.catalogue_rebuild import rebuild_catalogue
     from realm.vault.inspection import mend_ledger, rebuild_ledger
+    from realm.vault.keeper.catalogue_rebuild import rebuild_catalogue
 
     told = replay(paths.journal, facts) if paths.journal.is_dir() else Replayed()
     told.damage += mend_ledger(paths, facts)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from realm.arena import board
-from realm.arena.eval_ask import OracleAsk, oracle_key
-from realm.arena.quest import id_of_file, sidecar_of
-from realm.arena.sparring_age import KIND, stale_reason
-from realm.arena.validation import RowError, parse_row
-from realm.arena.validation_keys import eval_problem
-from realm.arena.yardstick import yardstick_of
+from realm.arena.evals.asking import OracleAsk, oracle_key
+from realm.arena.quests import board
+from realm.arena.quests.quest import id_of_file, sidecar_of
+from realm.arena.quests.sparring_age import KIND, stale_reason
+from realm.arena.quests.validation import RowError, parse_row
+from realm.arena.quests.validation_keys import eval_problem
+from realm.arena.quests.yardstick import yardstick_of
 from realm.armory.heroes import active_hero, active_preset
 from realm.core import events, manifest
 from realm.core.clock import SYSTEM, stamp

@@ -16,8 +16,8 @@ from realm.core.store import open_facts, read_facts
 from realm.guild.tasks.master import Work
 
 if TYPE_CHECKING:
-    from realm.arena.validation import Policy
-    from realm.arena.yardstick import Yardstick
+    from realm.arena.quests.validation import Policy
+    from realm.arena.quests.yardstick import Yardstick
     from realm.gate import Realm
 
 MOST_EVALS = 20
@@ -69,7 +69,7 @@ def evals_need(paths: Paths) -> str:
 
 def process_evals(paths: Paths) -> str:
     """Answer up to 20 waiting evals, as the evaluator would; raises Conflict when it runs."""
-    from realm.arena.evaluator import open_evaluator
+    from realm.arena.evals.evaluator import open_evaluator
 
     with single_instance(paths, "evaluator"), closing(open_facts(paths)) as facts:
         before = _count(paths, "SELECT count(*) FROM evals WHERE state = 'queued'")
@@ -113,7 +113,7 @@ def board_needs(realm: Realm) -> str:
 
 def generate(realm: Realm, skill: str) -> str:
     """Put one quest of the skill's level in training on the board."""
-    from realm.arena import board
+    from realm.arena.quests import board
     from realm.guild.mastery import training_level
     from realm.guild.skills import get_skill
 
@@ -139,8 +139,8 @@ def patrol(realm: Realm) -> str:
 
 def validate_queue(paths: Paths) -> str:
     """Look at up to 20 waiting quests at the deepest level; raises BadInput naming those that would be refused."""
-    from realm.arena.quest import from_row, quest_path
-    from realm.arena.yardstick import yardstick_of
+    from realm.arena.quests.quest import from_row, quest_path
+    from realm.arena.quests.yardstick import yardstick_of
 
     by = yardstick_of(paths)
     policy = replace(by.policy, level="deep", recent=frozenset)
@@ -162,7 +162,7 @@ def validate_queue(paths: Paths) -> str:
 
 def _deep(path: Path, name: str, by: Yardstick, policy: Policy) -> str:
     """Return why a file would be refused, empty when it would not."""
-    from realm.arena.validation import MAX_LINE, RowError, survey
+    from realm.arena.quests.validation import MAX_LINE, RowError, survey
 
     with path.open("rb") as handle:
         _, checked = survey(iter(lambda: handle.readline(MAX_LINE + 1), b""), by.measure, by.max_length, policy, name)
@@ -176,7 +176,7 @@ def _deep(path: Path, name: str, by: Yardstick, policy: Policy) -> str:
 def clean_up(paths: Paths) -> str:
     """Apply the retention rules while no arena runs; raises Conflict when one does."""
     from realm.gate.crowning import keep_rules
-    from realm.vault.retention import apply
+    from realm.vault.keeping.retention import apply
 
     keep = keep_rules(paths)
     with single_instance(paths, "arena"), closing(open_facts(paths)) as facts:
@@ -186,8 +186,8 @@ def clean_up(paths: Paths) -> str:
 
 def scan_vault(paths: Paths) -> str:
     """Bring the vault's catalogue and the base directory together; raises BadInput naming what cannot be registered."""
-    from realm.vault.discovery import VaultDiscovery
-    from realm.vault.sharing import share
+    from realm.vault.keeper.discovery import VaultDiscovery
+    from realm.vault.keeper.sharing import share
 
     found = VaultDiscovery(paths).scan()
     saved = share(paths).saved
@@ -200,7 +200,7 @@ def scan_vault(paths: Paths) -> str:
 
 def warm_up(paths: Paths) -> str:
     """Have the oracle load the newest checkpoint and answer once; raises Unavailable when it does not run."""
-    from realm.arena.eval_ask import OracleAsk, oracle_key
+    from realm.arena.evals.asking import OracleAsk, oracle_key
     from realm.core.hosts import Hosts, get_service_url
 
     step = _count(paths, "SELECT max(step) FROM checkpoints WHERE state = 'present'")

@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 
-from realm.vault.keeper import VaultKeeper
-from realm.vault.rounds import rounds_beside
-from realm.vault.transfer_runner import Runner, running
+from realm.vault.keeper.rounds import rounds_beside
+from realm.vault.keeper.vault_keeper import VaultKeeper
+from realm.vault.zones.transfer_runner import Runner, running
 
 
 def beside(keeper: VaultKeeper, runner: Runner) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

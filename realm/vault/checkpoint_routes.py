@@ -19,12 +19,12 @@ from realm.core.clock import SYSTEM, Clock
 from realm.core.ids import check_id
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
-from realm.vault import care, trash
 from realm.vault import checkpoint_views as views
 from realm.vault.checkpoint_views import MAX_KEY, Asked, Order, Sort, Verdicts
-from realm.vault.export import Export
+from realm.vault.keeping import care, trash
+from realm.vault.keeping.export import Export
+from realm.vault.keeping.retention import Keep
 from realm.vault.ledger_index import project
-from realm.vault.retention import Keep
 
 Name = Annotated[str, Path(min_length=1, max_length=128)]
 

@@ -16,9 +16,10 @@ from realm.core import manifest
 from realm.core.clock import SYSTEM, Clock
 from realm.core.errors import BadInput, Corrupt, RealmError
 from realm.core.paths import Paths
-from realm.vault import ledger, retention, trash
-from realm.vault.care import BY_HAND, last_verified
-from realm.vault.retention import Keep, Plan
+from realm.vault import ledger
+from realm.vault.keeping import retention, trash
+from realm.vault.keeping.care import BY_HAND, last_verified
+from realm.vault.keeping.retention import Keep, Plan
 
 Sort = Literal["step", "train_loss", "val_loss", "eval", "size"]
 Order = Literal["asc", "desc"]

@@ -14,8 +14,8 @@ from realm.core.errors import RealmError
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
 from realm.core.store import open_facts, settle_journal, transaction
-from realm.vault import archivist, snapshots
-from realm.vault.archivist import Backup
+from realm.vault.keeping import archivist, snapshots
+from realm.vault.keeping.archivist import Backup
 
 log = get_logger("dailies")
 DAY_S, AGAIN_S = 86_400.0, 3_600.0

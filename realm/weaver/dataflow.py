@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from realm.arena import board, control, intake
+from realm.arena import control
 from realm.arena.forming import validation_name
+from realm.arena.quests import board, intake
+from realm.arena.quests.validation import RowError
+from realm.arena.quests.yardstick import Yardstick, yardstick_of
 from realm.arena.tidy import Limits, tidy
-from realm.arena.validation import RowError
-from realm.arena.yardstick import Yardstick, yardstick_of
 from realm.armory.heroes import active_config, active_hero
 from realm.core import events, logs
 from realm.core.clock import SYSTEM, Clock, parse_stamp, stamp

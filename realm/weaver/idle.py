@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from realm.arena.intake import waiting
+from realm.arena.quests.intake import waiting
 from realm.core.paths import Paths
 from realm.core.store import read_facts
 

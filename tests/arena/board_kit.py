@@ -9,9 +9,9 @@ from pathlib import Path
 
 from quest_files import as_bytes, rows
 
-from realm.arena import board, intake
-from realm.arena.quest import Quest, from_row, get_quest
-from realm.arena.yardstick import Yardstick
+from realm.arena.quests import board, intake
+from realm.arena.quests.quest import Quest, from_row, get_quest
+from realm.arena.quests.yardstick import Yardstick
 from realm.core.clock import FakeClock
 from realm.core.paths import Paths
 from realm.core.store import open_facts

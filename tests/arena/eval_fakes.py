@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from realm.arena.eval_ask import Answers
-from realm.arena.evaluations import enqueue_gate_evals
-from realm.arena.evaluator import Evaluator
+from realm.arena.evals.asking import Answers
+from realm.arena.evals.evaluations import enqueue_gate_evals
+from realm.arena.evals.evaluator import Evaluator
 from realm.core.clock import FakeClock
 from realm.core.errors import Unavailable
 from realm.core.paths import Paths

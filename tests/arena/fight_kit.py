@@ -11,9 +11,9 @@ from typing import Any
 from board_kit import YARDSTICK
 from quest_files import as_bytes, rows, trained_examples
 
-from realm.arena import board, intake
 from realm.arena.battle import Arena, enter, fight, leave
-from realm.arena.quest import Quest, from_row, get_quest
+from realm.arena.quests import board, intake
+from realm.arena.quests.quest import Quest, from_row, get_quest
 from realm.core.daemon import StopFlag
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts

@@ -19,8 +19,9 @@ from fight_kit import battle, kinds, once_each, put, quest_named, waiting
 from quest_files import board_files, configure, digests, leftovers, wait_until
 from safetensors.torch import load_file
 
-from realm.arena import board, checkpoint_io, control, saver
+from realm.arena import checkpoint_io, control, saver
 from realm.arena.battle import enter, leave
+from realm.arena.quests import board
 from realm.arena.saver import Poisoned
 from realm.arena.stepper import NonFinite
 from realm.core import durable

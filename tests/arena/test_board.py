@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from quest_files import board_files, leftovers, rows
 
-from realm.arena import board
-from realm.arena.board_view import counts, list_quests
-from realm.arena.quest import MAX_ATTEMPTS, MOVES, Quest, quest_path, sidecar_of
-from realm.arena.validation import RowError
+from realm.arena.quests import board
+from realm.arena.quests.board_view import counts, list_quests
+from realm.arena.quests.quest import MAX_ATTEMPTS, MOVES, Quest, quest_path, sidecar_of
+from realm.arena.quests.validation import RowError
 from realm.core import durable
 from realm.core.errors import Conflict, NoSpace, RealmError, Unknown
 from realm.core.paths import Paths

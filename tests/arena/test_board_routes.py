@@ -16,8 +16,8 @@ from fight_kit import put
 from quest_files import as_bytes, leftovers, rows
 from starlette.requests import ClientDisconnect
 
-from realm.arena import board, board_routes
-from realm.arena.board_routes import UPLOAD_PATH, board_router, control_router
+from realm.arena.quests import board, board_routes
+from realm.arena.quests.board_routes import UPLOAD_PATH, board_router, control_router
 from realm.core.errors import Unavailable
 from realm.core.paths import Paths
 from realm.core.store import open_facts

@@ -11,8 +11,8 @@ from fight_kit import battle, kinds, put, quest_named
 from quest_files import as_bytes, configure, rows
 from test_kill import Forge
 
-from realm.arena import board, intake
-from realm.arena.deaths import Death, FightMark, note_death, read_mark, times_there
+from realm.arena.quests import board, intake
+from realm.arena.quests.deaths import Death, FightMark, note_death, read_mark, times_there
 from realm.core.clock import FakeClock
 from realm.core.paths import Paths
 from realm.core.store import open_facts

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from eval_fakes import Home, Oracle
 
-from realm.arena.eval_alarms import contamination, fisher_greater, stuck
+from realm.arena.evals.alarms import contamination, fisher_greater, stuck
 from realm.core import events
 
 
@@ -44,7 +44,7 @@ def test_static_problems_that_were_trained_are_told_once(tmp_path: Path) -> None
         static.update(str(item["user_prompt"]) for item in home.skill.static_items(level))
     # Levels 1 to 4 at once, as if they had been in training one after the other.
     name = home.save(50)
-    from realm.arena.evaluations import enqueue
+    from realm.arena.evals.evaluations import enqueue
 
     for level in range(2, 6):
         enqueue(home.facts, name, 50, "bin", level, "gate")

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from realm.arena.eval_ask import OracleAsk, oracle_key, read_answers
+from realm.arena.evals.asking import OracleAsk, oracle_key, read_answers
 from realm.core.errors import Conflict, Corrupt, RealmError, Unavailable
 from realm.core.paths import Paths
 

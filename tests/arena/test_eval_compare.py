@@ -9,7 +9,7 @@ from eval_fakes import Absent, Home, Oracle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.arena.eval_compare import (
+from realm.arena.evals.compare import (
     ask_for,
     compare,
     compare_checkpoints,
@@ -18,7 +18,7 @@ from realm.arena.eval_compare import (
     read_samples,
     resolve_checkpoint,
 )
-from realm.arena.eval_now import see_through
+from realm.arena.evals.now import see_through
 from realm.core.daemon import single_instance
 from realm.core.errors import Conflict, Unavailable, Unknown
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from eval_fakes import Home, Oracle, digest_of
 
-from realm.arena.eval_export import Stored, export, read_stored
+from realm.arena.evals.export import Stored, export, read_stored
 from realm.core.errors import Corrupt, Unknown
 
 
@@ -108,7 +108,7 @@ def test_every_eval_ever(home: Home, stored: list[Stored], tmp_path: Path) -> No
 
 
 def test_every_eval_of_a_checkpoint_is_exported(home: Home, tmp_path: Path) -> None:
-    from realm.arena.evaluations import enqueue
+    from realm.arena.evals.evaluations import enqueue
 
     name = home.evals()[0]["checkpoint"]
     enqueue(home.facts, name, 50, "bin", 3, "full")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from realm.arena.eval_film import read_film
+from realm.arena.evals.film import read_film
 from realm.core.paths import Paths
 from realm.core.store import open_facts
 

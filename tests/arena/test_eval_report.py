@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from realm.arena.eval_ask import Answers
-from realm.arena.eval_report import Graded, Paper, build_report, metric, report_path, sample_lines, write_report
-from realm.arena.evaluations import Waiting
+from realm.arena.evals.asking import Answers
+from realm.arena.evals.evaluations import Waiting
+from realm.arena.evals.report import Graded, Paper, build_report, metric, report_path, sample_lines, write_report
 from realm.core.clock import FakeClock
 from realm.core.errors import BadInput
 from realm.core.paths import Paths

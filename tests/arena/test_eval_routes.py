@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from realm.arena.eval_routes import eval_router
+from realm.arena.evals.routes import eval_router
 from realm.core.paths import Paths
 from realm.core.store import open_facts
 from realm.core.web import make_app

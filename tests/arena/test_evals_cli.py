@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from eval_fakes import Home, Oracle
 
-from realm.arena.eval_compare import ask_for, resolve_checkpoint
+from realm.arena.evals.compare import ask_for, resolve_checkpoint
 from realm.cli import run
 from realm.core.errors import BadInput, Conflict, Unavailable, Unknown
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realm.arena.evaluations import (
+from realm.arena.evals.evaluations import (
     Waiting,
     apply_drops,
     enqueue,

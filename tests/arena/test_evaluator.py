@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from eval_fakes import Absent, Constant, Home, Liar, LocalSkill, Oracle, digest_of
 
-from realm.arena.evaluator import draw_fresh
+from realm.arena.evals.evaluator import draw_fresh
 from realm.core import events
 from realm.core.errors import BadInput, Corrupt, Unavailable
 from realm.core.store import transaction
@@ -166,7 +166,7 @@ def test_a_crash_between_report_and_record_repeats_the_same_eval(tmp_path: Path)
     home = Home(tmp_path, Oracle(0.7))
     home.save(50)
     graded, record = home.evaluator._run(next(iter_waiting(home)))
-    from realm.arena.eval_report import write_report
+    from realm.arena.evals.report import write_report
 
     file = write_report(home.paths, graded, record, home.clock)
     home.evaluator = home.new_evaluator()
@@ -177,7 +177,7 @@ def test_a_crash_between_report_and_record_repeats_the_same_eval(tmp_path: Path)
 
 
 def iter_waiting(home: Home) -> Any:
-    from realm.arena.evaluations import waiting
+    from realm.arena.evals.evaluations import waiting
 
     return iter(waiting(home.facts))
 
@@ -270,7 +270,7 @@ def test_the_transaction_holds_result_event_and_look_together(tmp_path: Path, mo
     def broken(*_args: Any) -> None:
         raise RuntimeError("the process dies here")
 
-    monkeypatch.setattr("realm.arena.evaluator.follow_up", broken)
+    monkeypatch.setattr("realm.arena.evals.evaluator.follow_up", broken)
     with pytest.raises(RuntimeError):
         home.work()
     assert home.evals()[0]["state"] == "queued"

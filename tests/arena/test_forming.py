@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from fight_kit import put, quest_named
 
-from realm.arena import board
 from realm.arena.formation.masking_validators import BadMask
 from realm.arena.forming import Cut, cut_of, form, mantra_of, validation_rows
-from realm.arena.quest import Quest, quest_path, sidecar_of
+from realm.arena.quests import board
+from realm.arena.quests.quest import Quest, quest_path, sidecar_of
 from realm.armory.heroes import active_config, active_hero, load_template
 from realm.core.errors import Corrupt, RealmError
 from realm.core.paths import Paths

@@ -16,9 +16,9 @@ import pytest
 from board_kit import YARDSTICK, Kit, make_kit
 from quest_files import as_bytes, board_files, configure, leftovers, row, rows
 
-from realm.arena import board, intake
-from realm.arena.quest import Quest, sidecar_of
-from realm.arena.validation import RowError
+from realm.arena.quests import board, intake
+from realm.arena.quests.quest import Quest, sidecar_of
+from realm.arena.quests.validation import RowError
 from realm.core import durable
 from realm.core.errors import NoSpace
 from realm.core.ids import sha256_bytes
@@ -131,7 +131,7 @@ def test_a_writer_that_comes_during_the_look_does_not_kill_us(tmp_path: Path) ->
     path.write_bytes(GOOD)
     code = """
 import fcntl, os, subprocess, sys, time
-from realm.arena import intake
+from realm.arena.quests import intake
 real = fcntl.fcntl
 def slow(descriptor, command, *more):
     if command == fcntl.F_SETLEASE and more == (fcntl.F_UNLCK,):
@@ -487,7 +487,7 @@ def test_memory_is_bounded_for_one_line_and_for_many_rows(home: Paths) -> None:
     code = """
 import resource, sys
 from pathlib import Path
-from realm.arena import intake
+from realm.arena.quests import intake
 from realm.core.clock import FakeClock
 from realm.core.paths import Paths
 from realm.core.store import open_facts

@@ -76,7 +76,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 @pytest.fixture(scope="module")
 def loaded_home(small_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with quests of different priorities on its board."""
-    from realm.arena import intake
+    from realm.arena.quests import intake
 
     paths = Paths(tmp_path_factory.mktemp("loaded") / "home")
     shutil.copytree(small_home, paths.home)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm.arena import order
-from realm.arena.board_view import list_quests
+from realm.arena.quests import order
+from realm.arena.quests.board_view import list_quests
 from realm.core.errors import Conflict, Unknown
 from realm.core.paths import Paths
 from realm.core.store import open_facts

@@ -15,7 +15,7 @@ from board_kit import Kit, make_kit
 
 from realm.arena import progress as module
 from realm.arena.progress import Progress
-from realm.arena.quest import Quest
+from realm.arena.quests.quest import Quest
 from realm.core.errors import NoSpace
 from realm.core.paths import Paths
 from realm.core.store import open_telemetry

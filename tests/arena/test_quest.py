@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.arena.quest import MOVES, check_priority, file_name, folder_of, id_of_file, skill_in_name
+from realm.arena.quests.quest import MOVES, check_priority, file_name, folder_of, id_of_file, skill_in_name
 from realm.core.errors import Unknown
 from realm.core.ids import new_ulid
 from realm.core.paths import Paths

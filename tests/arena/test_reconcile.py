@@ -16,15 +16,16 @@ from board_kit import Kit, make_kit
 from fight_kit import battle, kinds, once_each, put, quest_named
 from quest_files import as_bytes, board_files, configure, leftovers, rows
 
-from realm.arena import board, reconcile
-from realm.arena.quest import MOVES, Quest, file_name, folder_of, quest_path, sidecar_of
+from realm.arena import reconcile
+from realm.arena.quests import board
+from realm.arena.quests.quest import MOVES, Quest, file_name, folder_of, quest_path, sidecar_of
 from realm.core import durable
 from realm.core.ids import new_ulid
 from realm.core.paths import BOARD_FOLDERS, Paths
 from realm.core.store import open_facts
 from realm.vault import ledger
-from realm.vault.discovery import VaultDiscovery
-from realm.vault.quarantine import QUARANTINE
+from realm.vault.keeper.discovery import VaultDiscovery
+from realm.vault.keeper.quarantine import QUARANTINE
 
 
 @pytest.fixture

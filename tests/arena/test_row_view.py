@@ -12,10 +12,10 @@ import pytest
 from fight_kit import battle, put, quest_named
 from quest_files import as_bytes, configure, rows, write_quest
 
-from realm.arena import board
-from realm.arena.quest_routes import quest_router
-from realm.arena.row_text import row_text
-from realm.arena.row_view import Told, quest_tokens, read_one, row_view
+from realm.arena.quests import board
+from realm.arena.quests.quest_routes import quest_router
+from realm.arena.quests.row_text import row_text
+from realm.arena.quests.row_view import Told, quest_tokens, read_one, row_view
 from realm.armory.heroes import active_hero, load_template
 from realm.cli import run
 from realm.core.errors import RealmError, Unknown

@@ -7,9 +7,9 @@ import pytest
 from board_kit import YARDSTICK, Kit, make_kit
 from quest_files import rows
 
-from realm.arena import board
-from realm.arena.quest import Quest, get_quest, quest_path, sidecar_of
-from realm.arena.sparring_age import stale_reason
+from realm.arena.quests import board
+from realm.arena.quests.quest import Quest, get_quest, quest_path, sidecar_of
+from realm.arena.quests.sparring_age import stale_reason
 from realm.core.paths import Paths
 from realm.core.store import transaction
 from realm.guild.mastery import record_mastery

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.arena.board import read_rows
-from realm.arena.quest import get_quest
+from realm.arena.quests.board import read_rows
+from realm.arena.quests.quest import get_quest
 from realm.arena.tidy import Limits, surplus, tidy
 from realm.core.errors import Unknown
 from realm.core.paths import Paths

@@ -11,8 +11,8 @@ import pytest
 from fight_kit import Battle, battle, put, quest_named
 from quest_files import configure, digests, trained_examples
 
-from realm.arena.quest import quest_path
-from realm.arena.receipts import receipt_of, receipt_text
+from realm.arena.quests.quest import quest_path
+from realm.arena.quests.receipts import receipt_of, receipt_text
 from realm.arena.replay import replay, replay_text
 from realm.arena.timeline import find_places, places_of, rows_text, step_rows
 from realm.cli import run

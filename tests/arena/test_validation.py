@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quest_files import as_bytes, row, rows
 
-from realm.arena import validation
-from realm.arena.validation import RowError
+from realm.arena.quests import validation
+from realm.arena.quests.validation import RowError
 from realm.guild.skills.split import split_of
 
 

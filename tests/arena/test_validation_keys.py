@@ -11,10 +11,10 @@ from board_kit import count_characters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm.arena import validation, validation_report
-from realm.arena.validation import RowError
-from realm.arena.validation_keys import eval_problem, problems_in
-from realm.arena.validation_recent import asked_prompts
+from realm.arena.quests import validation, validation_report
+from realm.arena.quests.validation import RowError
+from realm.arena.quests.validation_keys import eval_problem, problems_in
+from realm.arena.quests.validation_recent import asked_prompts
 from realm.core.paths import Paths
 from realm.guild.skills.bin.level_of import content_of
 from realm.guild.skills.bin.levels import LEVELS

@@ -11,13 +11,13 @@ import pytest
 from board_kit import Kit, count_characters, make_kit
 from quest_files import as_bytes, configure, row, rows
 
-from realm.arena import board, intake, validation, validation_report
-from realm.arena.quest import sidecar_of
-from realm.arena.validation import Policy, RowError
-from realm.arena.validation_recent import recent_rows
-from realm.arena.validation_report import static_prompts
-from realm.arena.validation_specs import SpecError, list_specs, read_spec, spec_for
-from realm.arena.yardstick import Yardstick, yardstick_of
+from realm.arena.quests import board, intake, validation, validation_report
+from realm.arena.quests.quest import sidecar_of
+from realm.arena.quests.validation import Policy, RowError
+from realm.arena.quests.validation_recent import recent_rows
+from realm.arena.quests.validation_report import static_prompts
+from realm.arena.quests.validation_specs import SpecError, list_specs, read_spec, spec_for
+from realm.arena.quests.yardstick import Yardstick, yardstick_of
 from realm.armory.config import Grades
 from realm.core.errors import BadInput, Unknown
 from realm.core.paths import Paths

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from realm.arena.eval_ask import Answers
-from realm.arena.evaluations import for_checkpoints
-from realm.arena.evaluator import Evaluator, rules_from
-from realm.arena.quest import get_quest, quest_path
+from realm.arena.evals.asking import Answers
+from realm.arena.evals.evaluations import for_checkpoints
+from realm.arena.evals.evaluator import Evaluator, rules_from
+from realm.arena.quests.quest import get_quest, quest_path
 from realm.cli import run
 from realm.core.clock import FakeClock
 from realm.core.errors import BadInput

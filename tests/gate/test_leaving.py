@@ -17,9 +17,10 @@ from realm.core.errors import BadInput, Conflict, Corrupt, Unavailable
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
 from realm.gate import leaving
-from realm.vault import gguf_export, ledger
-from realm.vault.export_folder import write_folder
-from realm.vault.gguf_tokens import PRE, cut_otherwise, tokens_of
+from realm.vault import ledger
+from realm.vault.keeping import gguf_export
+from realm.vault.keeping.export_folder import write_folder
+from realm.vault.keeping.gguf_tokens import PRE, cut_otherwise, tokens_of
 
 NAME = "checkpoint-7-20260101-0000"
 

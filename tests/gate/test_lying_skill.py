@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from realm.arena.eval_ask import Answers
-from realm.arena.evaluations import for_checkpoints
-from realm.arena.evaluator import Evaluator, rules_from
+from realm.arena.evals.asking import Answers
+from realm.arena.evals.evaluations import for_checkpoints
+from realm.arena.evals.evaluator import Evaluator, rules_from
 from realm.core.clock import FakeClock
 from realm.core.paths import Paths
 from realm.core.store import open_facts, transaction

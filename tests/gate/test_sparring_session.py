@@ -16,9 +16,9 @@ import pytest
 import uvicorn
 from sparring_kit import DIGEST, BinSkill, StubHero
 
-from realm.arena import board
-from realm.arena.eval_ask import OracleAsk
-from realm.arena.quest import get_quest, quest_path, sidecar_of
+from realm.arena.evals.asking import OracleAsk
+from realm.arena.quests import board
+from realm.arena.quests.quest import get_quest, quest_path, sidecar_of
 from realm.core import events
 from realm.core.daemon import single_instance
 from realm.core.errors import BadInput, Conflict, Corrupt, Unavailable, Unknown

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from quest_files import as_bytes, rows
 
-from realm.arena import intake, validation_report
+from realm.arena.quests import intake, validation_report
 from realm.cli import run
 from realm.core.daemon import single_instance
 from realm.core.errors import BadInput, Conflict

@@ -128,7 +128,8 @@ def test_the_mantra_is_part_of_the_prompt(home: Home) -> None:
     home.add(3, change=with_mantra)
     mind = open_mind(read_verified(find_source(home.paths, 3)))
     [ids] = mind.encode([[{"role": "user", "content": "x"}]], 8)
-    assert mind._template.decode(ids).startswith("<|im_start|>system\nToday is 2026-11-22. Be exact.<|im_end|>\n<|im_start|>user\nx")
+    system = "<|im_start|>system\nToday is 2026-11-22. Be exact.<|im_end|>\n"
+    assert mind._template.decode(ids).startswith(f"{system}<|im_start|>user\nx")
 
 
 def test_chat_samples_are_repeatable_and_tell_their_seed(client: TestClient) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from realm.core import manifest
 from realm.core.paths import Paths
-from realm.vault.finds import Mark
+from realm.vault.keeper.finds import Mark
 
 TOKENIZER = b'{"version": "1.0"}' * 300
 

@@ -18,8 +18,9 @@ from realm.core.daemon import single_instance
 from realm.core.errors import Conflict, Corrupt, NoSpace, Unknown
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts, transaction
-from realm.vault import archivist, ledger, restoring
-from realm.vault.archivist import Backup
+from realm.vault import ledger
+from realm.vault.keeping import archivist, restoring
+from realm.vault.keeping.archivist import Backup
 
 OWN = {"store", "journal", "backups", "logs"}
 

@@ -10,9 +10,9 @@ from realm.core.errors import BadInput, Corrupt, Unknown
 from realm.core.ids import sha256_file
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault.asset_files import check_asset, manifest_of, open_file, safe_open
-from realm.vault.assets import AssetFile, make_manifest
-from realm.vault.catalogue import Catalogue, Place
+from realm.vault.keeper.asset_files import check_asset, manifest_of, open_file, safe_open
+from realm.vault.keeper.assets import AssetFile, make_manifest
+from realm.vault.keeper.catalogue import Catalogue, Place
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from realm.core.errors import BadInput, Conflict, Unknown
 from realm.core.ids import check_id
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts, transaction
-from realm.vault.assets import (
+from realm.vault.keeper.assets import (
     FILE_TYPES,
     TYPES,
     AssetFile,
@@ -25,7 +25,7 @@ from realm.vault.assets import (
     file_place,
     make_manifest,
 )
-from realm.vault.catalogue import Catalogue, Place
+from realm.vault.keeper.catalogue import Catalogue, Place
 
 CHECKPOINT = "checkpoint-175000-20251127-1430"
 

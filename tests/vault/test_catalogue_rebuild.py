@@ -11,8 +11,8 @@ from realm.core.errors import Corrupt
 from realm.core.paths import Paths
 from realm.core.store import open_facts
 from realm.gate.rebuild import rebuild
-from realm.vault.catalogue import Catalogue, Place
-from realm.vault.discovery import VaultDiscovery
+from realm.vault.keeper.catalogue import Catalogue, Place
+from realm.vault.keeper.discovery import VaultDiscovery
 
 NAS = Place(zone="cellar", stronghold="nas1", kind="nas", path="c50")
 GONE = Place(zone="cellar", stronghold="nas1", kind="nas", path="c100")

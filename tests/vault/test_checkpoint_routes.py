@@ -32,8 +32,9 @@ from realm.core.ids import sha256_bytes  # noqa: E402
 from realm.core.paths import Paths  # noqa: E402
 from realm.core.store import open_facts  # noqa: E402
 from realm.guild.rungs import rungs  # noqa: E402
-from realm.vault import ledger, trash  # noqa: E402
+from realm.vault import ledger  # noqa: E402
 from realm.vault.checkpoint_views import Asked, make_key, page_names, read_key  # noqa: E402
+from realm.vault.keeping import trash  # noqa: E402
 
 ROOT = "/api/vault/checkpoints"
 SORTS = ("step", "train_loss", "val_loss", "eval", "size")

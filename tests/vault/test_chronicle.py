@@ -13,8 +13,9 @@ from realm.core.daemon import single_instance
 from realm.core.errors import BadInput, Conflict, Corrupt, Unknown
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault import care, chronicle, ledger, snapshots
-from realm.vault.retention import Keep, apply, protected_names
+from realm.vault import ledger
+from realm.vault.keeping import care, chronicle, snapshots
+from realm.vault.keeping.retention import Keep, apply, protected_names
 
 
 @pytest.fixture

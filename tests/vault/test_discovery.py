@@ -12,11 +12,11 @@ from asset_kit import fill, flip, make_checkpoint
 from realm.core import durable, events
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault.assets import digest_of
-from realm.vault.catalogue import Catalogue
-from realm.vault.discovery import VaultDiscovery
-from realm.vault.finds import Find, walk
-from realm.vault.reading import Share
+from realm.vault.keeper.assets import digest_of
+from realm.vault.keeper.catalogue import Catalogue
+from realm.vault.keeper.discovery import VaultDiscovery
+from realm.vault.keeper.finds import Find, walk
+from realm.vault.keeper.reading import Share
 
 ALL = [
     "backup_before", "checkpoint_100", "checkpoint_50", "config_config", "data_train_syllo_abc", "model_qwen3_0.6b",

@@ -13,7 +13,7 @@ from test_ledger import make
 from realm.core import manifest
 from realm.core.paths import Paths
 from realm.vault import ledger
-from realm.vault.export import Export
+from realm.vault.keeping.export import Export
 
 
 @pytest.mark.slow

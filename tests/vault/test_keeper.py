@@ -17,12 +17,12 @@ from realm.core.errors import BadInput, Conflict, Corrupt, Unavailable, Unknown
 from realm.core.paths import Paths
 from realm.core.store import open_facts
 from realm.core.web import make_app
-from realm.vault.catalogue import Catalogue, Place
-from realm.vault.discovery import VaultDiscovery
-from realm.vault.keeper import Courier, KeeperCalls, VaultKeeper, ask_vault_first
-from realm.vault.keeper_client import MAX_ANSWER, VaultKeeperClient
-from realm.vault.keeper_routes import keeper_router
-from realm.vault.rounds import Rounds
+from realm.vault.keeper.catalogue import Catalogue, Place
+from realm.vault.keeper.discovery import VaultDiscovery
+from realm.vault.keeper.keeper_client import MAX_ANSWER, VaultKeeperClient
+from realm.vault.keeper.keeper_routes import keeper_router
+from realm.vault.keeper.rounds import Rounds
+from realm.vault.keeper.vault_keeper import Courier, KeeperCalls, VaultKeeper, ask_vault_first
 
 PORT = 20768
 NAME = "checkpoint-50-20260101-0000"

@@ -17,8 +17,9 @@ from test_ledger import make
 from realm.core.clock import FakeClock
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault import ledger, retention
-from realm.vault.retention import Candidate, Keep, apply, plan, protected_names
+from realm.vault import ledger
+from realm.vault.keeping import retention
+from realm.vault.keeping.retention import Candidate, Keep, apply, plan, protected_names
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 

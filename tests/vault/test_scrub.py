@@ -18,12 +18,12 @@ from realm.core.errors import Unknown
 from realm.core.ids import sha256_file
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault import sharing
-from realm.vault.catalogue import Catalogue, Place
-from realm.vault.discovery import VaultDiscovery
-from realm.vault.drill import drill, last_drill
-from realm.vault.scrub import last_scrub, scrub
-from realm.vault.sharing import MOST_NAMES, plan_group, share
+from realm.vault.keeper import sharing
+from realm.vault.keeper.catalogue import Catalogue, Place
+from realm.vault.keeper.discovery import VaultDiscovery
+from realm.vault.keeper.drill import drill, last_drill
+from realm.vault.keeper.scrub import last_scrub, scrub
+from realm.vault.keeper.sharing import MOST_NAMES, plan_group, share
 
 FILES = ["model.safetensors", "tokenizer.json", "config.json", ".ledger.json", "manifest.json"]
 NAS = Place(zone="cellar", stronghold="nas1", kind="nas", path="c50")

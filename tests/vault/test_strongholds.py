@@ -21,13 +21,13 @@ from realm.core.clock import FakeClock  # noqa: E402
 from realm.core.errors import BadInput, Conflict, Corrupt, RealmError, Unavailable, Unknown  # noqa: E402
 from realm.core.paths import Paths  # noqa: E402
 from realm.core.store import open_facts, read_facts  # noqa: E402
-from realm.vault import strongholds, strongholds_copy  # noqa: E402
-from realm.vault import transfer_rows as rows  # noqa: E402
-from realm.vault.catalogue import Catalogue  # noqa: E402
-from realm.vault.discovery import VaultDiscovery  # noqa: E402
-from realm.vault.elsewhere import kind_of, move_now  # noqa: E402
-from realm.vault.strongholds import MARKER, StorageRegistry, StrongholdType  # noqa: E402
-from realm.vault.strongholds_copy import bring, check_copies, forget_copies, keep_copies, restore_from_copy  # noqa: E402
+from realm.vault.keeper.catalogue import Catalogue  # noqa: E402
+from realm.vault.keeper.discovery import VaultDiscovery  # noqa: E402
+from realm.vault.zones import strongholds, strongholds_copy  # noqa: E402
+from realm.vault.zones import transfer_rows as rows  # noqa: E402
+from realm.vault.zones.elsewhere import kind_of, move_now  # noqa: E402
+from realm.vault.zones.strongholds import MARKER, StorageRegistry, StrongholdType  # noqa: E402
+from realm.vault.zones.strongholds_copy import bring, check_copies, forget_copies, keep_copies, restore_from_copy  # noqa: E402
 from tests.free_ports import free_port  # noqa: E402
 
 
@@ -174,7 +174,7 @@ def test_a_hanging_mount_is_told(registry: StorageRegistry, nas: Path, monkeypat
     never = threading.Event()
     monkeypatch.setattr(strongholds, "ANSWER_S", 0.05)
     monkeypatch.setattr(strongholds, "check_folder", lambda one: never.wait(5))
-    monkeypatch.setattr("realm.vault.strongholds_depot.check_folder", lambda one: never.wait(5))
+    monkeypatch.setattr("realm.vault.zones.strongholds_depot.check_folder", lambda one: never.wait(5))
     assert registry.check("nas").state == "hanging"
     never.set()
 
@@ -333,8 +333,8 @@ def test_another_zone_is_a_stronghold(paths: Paths, registry: StorageRegistry, t
 
 
 def test_champions_and_days_are_kept_once(paths: Paths, registry: StorageRegistry, tmp_path: Path) -> None:
-    from realm.vault.transfer_receive import Pace
-    from realm.vault.transfer_runner import run_transfer
+    from realm.vault.zones.transfer_receive import Pace
+    from realm.vault.zones.transfer_runner import run_transfer
 
     clock = FakeClock()
     registry.register_stronghold("far", "local", path=tmp_path / "far", keep=("champion", "daily"))

@@ -20,8 +20,8 @@ from zones_kit import Wire, files_below, listed, make_checkpoint, make_home, nam
 
 from realm.core.paths import Paths  # noqa: E402
 from realm.core.store import read_facts  # noqa: E402
-from realm.vault import transfer_rows as rows  # noqa: E402
-from realm.vault.transfer_source import CHUNK  # noqa: E402
+from realm.vault.zones import transfer_rows as rows  # noqa: E402
+from realm.vault.zones.transfer_source import CHUNK  # noqa: E402
 from tests.free_ports import free_port  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,10 +22,11 @@ from realm.core import durable  # noqa: E402
 from realm.core.errors import Conflict, Corrupt, NoSpace, RealmError, Refused, Unavailable, Unknown  # noqa: E402
 from realm.core.paths import Paths  # noqa: E402
 from realm.core.store import open_facts, read_facts  # noqa: E402
-from realm.vault import branch_routes, ledger, transfer_landing, transfer_receive, transfer_rows, transfer_serve  # noqa: E402
-from realm.vault.catalogue import Catalogue  # noqa: E402
+from realm.vault import ledger  # noqa: E402
 from realm.vault.inspection import check_ledger  # noqa: E402
-from realm.vault.zones import move_asset, pull_from_zone  # noqa: E402
+from realm.vault.keeper.catalogue import Catalogue  # noqa: E402
+from realm.vault.zones import branch_routes, transfer_landing, transfer_receive, transfer_rows, transfer_serve  # noqa: E402
+from realm.vault.zones.registry import move_asset, pull_from_zone  # noqa: E402
 from tests.free_ports import free_port  # noqa: E402
 
 CHUNK = 64 * 1024
@@ -36,8 +37,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small chunks, small blocks, no waiting between tries."""
     monkeypatch.setattr(branch_routes, "CHUNK", CHUNK)
     monkeypatch.setattr(transfer_serve, "CHUNK", CHUNK)
-    monkeypatch.setattr("realm.vault.zones_client.BLOCK", 16 * 1024)
-    monkeypatch.setattr("realm.vault.transfer_receive.sleep", lambda seconds: False)
+    monkeypatch.setattr("realm.vault.zones.zones_client.BLOCK", 16 * 1024)
+    monkeypatch.setattr("realm.vault.zones.transfer_receive.sleep", lambda seconds: False)
     forget_outages()
     yield
     forget_outages()
@@ -116,7 +117,7 @@ def test_names_and_paths_mean_the_exact_checkpoint(two: Two) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_twenty_cuts_cost_at_most_a_chunk_each(two: Two, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # A cut before the first byte looks like an outage; how those are counted is another test's subject.
-    monkeypatch.setattr("realm.vault.zones_client.FAILS", 1000)
+    monkeypatch.setattr("realm.vault.zones.zones_client.FAILS", 1000)
     monkeypatch.setattr(transfer_receive, "TRIES", 30)
     dice, cut_at = random.Random(seed), {}
 
@@ -331,7 +332,7 @@ def test_a_home_takes_back_what_it_lost(two: Two) -> None:
 
 def test_configuration_is_not_taken(two: Two) -> None:
     two.far.config.write_text("{}")
-    from realm.vault.discovery import VaultDiscovery
+    from realm.vault.keeper.discovery import VaultDiscovery
 
     VaultDiscovery(two.far).scan()
     with pytest.raises(Refused):
@@ -340,7 +341,7 @@ def test_configuration_is_not_taken(two: Two) -> None:
 
 
 def test_data_lies_beside_its_sidecar_and_replaces_nothing(two: Two) -> None:
-    from realm.vault.discovery import VaultDiscovery
+    from realm.vault.keeper.discovery import VaultDiscovery
 
     (two.far.data / "deep").mkdir(parents=True)
     (two.far.data / "deep" / "rows.jsonl").write_text('{"a": 1}\n')

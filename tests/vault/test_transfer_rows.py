@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from realm.core.errors import BadInput, Conflict, Unknown
 from realm.core.paths import Paths
 from realm.core.store import open_facts
-from realm.vault import transfer_rows as rows
-from realm.vault.transfer_rows import MOVES, Order, State
+from realm.vault.zones import transfer_rows as rows
+from realm.vault.zones.transfer_rows import MOVES, Order, State
 
 
 @pytest.fixture

@@ -23,11 +23,11 @@ from realm.core.errors import Refused  # noqa: E402
 from realm.core.paths import Paths  # noqa: E402
 from realm.core.store import open_facts, read_facts  # noqa: E402
 from realm.core.web import make_app, serve_in_thread  # noqa: E402
-from realm.vault import transfer_rows as rows  # noqa: E402
-from realm.vault.branch_officer import officer_app  # noqa: E402
-from realm.vault.transfer_routes import zone_router  # noqa: E402
-from realm.vault.transfer_runner import Runner, running  # noqa: E402
-from realm.vault.zone_tokens import keep_token, new_token, revoke  # noqa: E402
+from realm.vault.zones import transfer_rows as rows  # noqa: E402
+from realm.vault.zones.branch_officer import officer_app  # noqa: E402
+from realm.vault.zones.transfer_routes import zone_router  # noqa: E402
+from realm.vault.zones.transfer_runner import Runner, running  # noqa: E402
+from realm.vault.zones.zone_tokens import keep_token, new_token, revoke  # noqa: E402
 from tests.free_ports import free_port  # noqa: E402
 
 BRANCH, VAULT = 20768, 20767

@@ -6,7 +6,7 @@ import pytest
 
 from realm.core.errors import BadInput, Corrupt, Refused, Unknown
 from realm.core.paths import Paths
-from realm.vault.zone_tokens import TokenFile, keep_token, list_tokens, new_token, revoke, token_for
+from realm.vault.zones.zone_tokens import TokenFile, keep_token, list_tokens, new_token, revoke, token_for
 
 
 def test_a_token_is_kept_as_a_digest_in_a_private_file(empty_home: Paths) -> None:

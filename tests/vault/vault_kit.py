@@ -15,7 +15,7 @@ from realm.core.clock import Clock
 from realm.core.paths import Paths
 from realm.core.web import make_app
 from realm.vault.checkpoint_routes import Crowning, checkpoint_router
-from realm.vault.retention import Keep
+from realm.vault.keeping.retention import Keep
 
 PORT = 20767
 KEEP = Keep(2, 0, 0, 10**9)

@@ -16,9 +16,10 @@ from realm.core import manifest
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
 from realm.core.web import serve_in_thread
-from realm.vault import ledger, zones_client
-from realm.vault.branch_officer import officer_app
-from realm.vault.discovery import VaultDiscovery
+from realm.vault import ledger
+from realm.vault.keeper.discovery import VaultDiscovery
+from realm.vault.zones import zones_client
+from realm.vault.zones.branch_officer import officer_app
 from tests.free_ports import free_port
 
 

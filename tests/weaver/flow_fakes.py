@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from realm.arena.validation import RowError
-from realm.arena.yardstick import Yardstick
+from realm.arena.quests.validation import RowError
+from realm.arena.quests.yardstick import Yardstick
 from realm.core import events
 from realm.core.clock import SYSTEM, Clock, FakeClock, stamp
 from realm.core.durable import write_json

@@ -12,7 +12,7 @@ from realm.core.clock import FakeClock
 from realm.core.errors import NoSpace
 from realm.core.paths import Paths
 from realm.core.store import open_facts, transaction
-from realm.vault import archivist
+from realm.vault.keeping import archivist
 from realm.weaver.dailies import AGAIN_S, DAY_S, Dailies
 
 

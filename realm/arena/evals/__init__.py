@@ -1,0 +1,1 @@
+"""Evals of checkpoints: asked for, answered, graded, compared, exported."""

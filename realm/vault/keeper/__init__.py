@@ -1,0 +1,1 @@
+"""The keeper: which assets there are, where their copies lie, and whether every byte is still right."""

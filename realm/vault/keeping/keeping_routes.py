@@ -1,0 +1,110 @@
+"""HTTP routes of backups and of the chronicle, below `/api/vault`; `gate` says how a backup is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from realm.core.errors import RealmError
+from realm.core.paths import Paths
+from realm.core.store import open_facts, read_facts
+from realm.vault.keeping import archivist, chronicle
+from realm.vault.keeping.archivist import Backup
+
+Name = Annotated[str, Path(min_length=1, max_length=128)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class BackupBody(_Body):
+    why: str = Field(default="by the player", max_length=200)
+
+
+class EntryBody(_Body):
+    """`checkpoint` is a name or a step."""
+
+    name: str = Field(max_length=128)
+    checkpoint: str = Field(max_length=128)
+    why: str = Field(default="by the player", max_length=400)
+    notes: str = Field(default="", max_length=4000)
+
+
+class NothingBody(_Body):
+    """An empty object; a foreign page cannot send it as a simple request."""
+
+
+def shown(backup: Backup) -> dict[str, Any]:
+    """Return what a list shows of a backup."""
+    return {"name": backup.name, "at": backup.at, "why": backup.why, "size": backup.size, "files": len(backup.files),
+            "holds": backup.holds}  # fmt: skip
+
+
+def list_shown(paths: Paths) -> list[dict[str, Any]]:
+    """Return every backup, the newest first, damaged ones with the reason."""
+    return [{"damage": one.message} if isinstance(one, RealmError) else shown(one) for one in archivist.list_backups(paths)]
+
+
+def keeping_router(paths: Paths, back_up: Callable[[str], Backup]) -> APIRouter:
+    """Return the routes of backups and chronicle."""
+    router = APIRouter(prefix="/api/vault", tags=["keeping"])
+    _add_backups(router, paths, back_up)
+    _add_chronicle(router, paths)
+    return router
+
+
+def _add_backups(router: APIRouter, paths: Paths, back_up: Callable[[str], Backup]) -> None:
+    @router.get("/backups")
+    def backups() -> dict[str, Any]:
+        """List backups, the newest first; a damaged one with the reason."""
+        return {"rows": list_shown(paths)}
+
+    @router.post("/backups")
+    def make(body: BackupBody) -> dict[str, Any]:
+        """Make a backup of store, settings, hero and champion, and prove it by a restore into a scratch folder."""
+        return shown(back_up(body.why))
+
+    @router.post("/backups/{name}/verify")
+    def verify(name: Name, _: NothingBody) -> dict[str, Any]:
+        """Read every byte of a backup and restore it into a scratch folder."""
+        return {"name": name, "ok": True, "bytes": archivist.prove(archivist.find(paths, name))}
+
+
+def _add_chronicle(router: APIRouter, paths: Paths) -> None:
+    @router.get("/chronicle")
+    def versions() -> dict[str, Any]:
+        """List the named versions of the hero, the highest step first."""
+        with closing(read_facts(paths)) as facts:
+            found = chronicle.list_versions(facts)
+        return {"rows": [{**asdict(one), "place": chronicle.present(paths, one)} for one in found]}
+
+    @router.post("/chronicle")
+    def write(body: EntryBody) -> dict[str, Any]:
+        """Give a checkpoint a name; it is protected from retention from then on."""
+        with closing(open_facts(paths)) as facts:
+            return asdict(chronicle.write(facts, body.name, body.checkpoint, why=body.why, notes=body.notes))
+
+    @router.get("/chronicle/{name}")
+    def show(name: Name) -> dict[str, Any]:
+        """Show a version and where its files lie."""
+        with closing(read_facts(paths)) as facts:
+            found = chronicle.get(facts, name)
+        return {**asdict(found), "place": chronicle.present(paths, found)}
+
+    @router.get("/chronicle/{name}/diff/{other}")
+    def diff(name: Name, other: Name) -> dict[str, Any]:
+        """Compare two versions: evals, steps, quests that only one contains."""
+        with closing(read_facts(paths)) as facts:
+            return chronicle.diff(paths, facts, name, other)
+
+    @router.post("/chronicle/{name}/strike")
+    def strike(name: Name, _: NothingBody) -> dict[str, Any]:
+        """Take a name out of the chronicle; its checkpoint is left to retention."""
+        with closing(open_facts(paths)) as facts:
+            return asdict(chronicle.strike(facts, name))

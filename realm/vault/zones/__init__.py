@@ -1,0 +1,1 @@
+"""Other places: zones, branch officers, transfers, strongholds."""
