@@ -173,7 +173,7 @@ def test_the_routes_show_terms_fields_and_what_was_measured(client: TestClient, 
     assert found["measured"]["peak_bytes_reason"]
     assert (found["step_seconds"], found["step_seconds_reason"]) == (None, "no optimiser step has been recorded here yet")
     rows = {row["name"]: row for row in found["fields"]}
-    assert (rows["rows"]["value"], rows["precision"]["choices"]) == (16, ["fp32", "bf16", "fp16"])
+    assert (rows["rows"]["value"], rows["precision"]["choices"]) == (get_preset("tiny").training.batch_size, ["fp32", "bf16", "fp16"])
     larger = client.post("/api/estimate", json={"rows": 64}).json()
     assert larger["total_bytes"] > found["total_bytes"]
     assert {row["name"]: row["configured"] for row in larger["fields"]}["rows"] == 16

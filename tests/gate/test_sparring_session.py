@@ -19,6 +19,7 @@ from sparring_kit import DIGEST, BinSkill, StubHero
 from realm.arena.evals.asking import OracleAsk
 from realm.arena.quests import board
 from realm.arena.quests.quest import get_quest, quest_path, sidecar_of
+from realm.armory.hero_presets import get_preset
 from realm.core import events
 from realm.core.daemon import single_instance
 from realm.core.errors import BadInput, Conflict, Corrupt, Unavailable, Unknown
@@ -206,7 +207,7 @@ def served(make: Callable[[int], Any]) -> Iterator[str]:
 
 def train_a_little(paths: Paths, steps: int) -> None:
     """Give the tiny hero its first battle: BIN level 1, so that it is right now and then."""
-    found = SKILL.generate(1, 16 * steps, 1, "train", {"brief": 1.0})
+    found = SKILL.generate(1, get_preset("tiny").training.rows_per_step * steps, 1, "train", {"brief": 1.0})
     rows = [training_row(item.sample()) for item in found]
     with facts_of(paths) as facts:
         board.submit_rows(paths, facts, rows, name="train_bin_level1.jsonl", priority="normal", kind="generated", skill="bin",
