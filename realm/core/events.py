@@ -108,10 +108,14 @@ def since(connection: sqlite3.Connection, seq: int, limit: int = 500) -> list[Ev
     return [_event(row) for row in rows]
 
 
-def latest(connection: sqlite3.Connection, limit: int, kind: str | None = None) -> list[Event]:
-    """Return the newest events, newest first, optionally of one kind."""
-    where, args = ("WHERE kind = ?", (kind, limit)) if kind else ("", (limit,))
-    rows = connection.execute(f"SELECT * FROM events {where} ORDER BY seq DESC LIMIT ?", args)
+def latest(
+    connection: sqlite3.Connection, limit: int, kind: str | None = None, *, but: tuple[str, str] | None = None
+) -> list[Event]:
+    """Return the newest events, newest first, optionally of one kind; `but` leaves out (kind, subject) by GLOB."""
+    where, args = ("kind = ?", [kind]) if kind else ("1", [])
+    if but is not None:
+        where, args = f"{where} AND NOT (kind GLOB ? AND subject GLOB ?)", [*args, *but]
+    rows = connection.execute(f"SELECT * FROM events WHERE {where} ORDER BY seq DESC LIMIT ?", [*args, limit])
     return [_event(row) for row in rows]
 
 

@@ -18,6 +18,8 @@ from realm.guild.mastery import skill_state
 from realm.watchtower.inputs import ChampionRow, CheckpointRow, EvalRow, FactRows, ServiceRow, SkillCard
 
 LOG_LENGTH = 50
+# The catalogue registers and drops a checkpoint a moment after `checkpoint.saved` and `checkpoint.dropped` told it.
+REPEATED = ("asset.*", "checkpoint_*")
 LAST_EVALS = 10
 SEEN_KEY = "tavern.seen"
 
@@ -56,7 +58,7 @@ def read_fact_rows(connection: sqlite3.Connection, cards: Mapping[str, SkillCard
             newest_evals={skill: _newest_evals(connection, skill) for skill in cards},
             evals_waiting=connection.execute("SELECT count(*) FROM evals WHERE state = 'queued'").fetchone()[0],
             services=_services(connection),
-            log=tuple(events.latest(connection, LOG_LENGTH)),
+            log=tuple(events.latest(connection, LOG_LENGTH, but=REPEATED)),
         )
 
 

@@ -67,6 +67,16 @@ def test_the_snapshot_equals_the_database_after_scripted_facts(
     assert seen["services"]["oracle"]["state"] == "down"
 
 
+def test_the_log_leaves_out_what_the_catalogue_repeats_of_a_checkpoint(tower: Watchtower, db: sqlite3.Connection) -> None:
+    write.happen(db, "checkpoint.saved", subject="checkpoint-5-20260101-0000")
+    write.happen(db, "asset.registered", subject="checkpoint_5")
+    write.happen(db, "asset.registered", subject="model_dio")
+    write.happen(db, "asset.dropped", subject="checkpoint_5")
+    seen = tower.snapshot()
+    assert [event["subject"] for event in seen["log"]] == ["model_dio", "checkpoint-5-20260101-0000"]
+    assert seen["cursor"] == 4
+
+
 def test_a_level_is_rusty_after_two_flagged_probes(tower: Watchtower, db: sqlite3.Connection) -> None:
     write.add_mastery(db, "bin", 1, 100)
     write.add_mastery(db, "bin", 2, 200)

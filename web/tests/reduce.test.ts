@@ -32,6 +32,12 @@ describe('events', () => {
     expect(withEvent(once, event(11))).toBe(once);
     expect(withEvent(once, event(3))).toBe(once);
   });
+  it('leave out what the catalogue repeats of a checkpoint, not the place in the log', () => {
+    const told = withEvent(snapshot(), { ...event(11), kind: 'asset.registered', subject: 'checkpoint_75' });
+    expect(told.log.map((entry) => entry.seq)).toEqual([10]);
+    expect(told.cursor).toBe(11);
+    expect(withEvent(told, { ...event(12), kind: 'asset.registered', subject: 'model_dio' }).log).toHaveLength(2);
+  });
   it('keep the log at its length', () => {
     let state = snapshot();
     for (let seq = 11; seq < 200; seq++) state = withEvent(state, event(seq));

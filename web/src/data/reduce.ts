@@ -28,10 +28,13 @@ export function withTick(state: Snapshot, tick: Tick): Snapshot {
   };
 }
 
+/** The catalogue repeats what was just said of a checkpoint; the snapshot's log leaves that out too. */
+const repeats = (event: RealmEvent): boolean => event.kind.startsWith('asset.') && event.subject.startsWith('checkpoint_');
+
 /** An event goes to the top of the log once; a repeated one changes nothing. */
 export function withEvent(state: Snapshot, event: RealmEvent): Snapshot {
   if (event.seq <= state.cursor) return state;
-  return { ...state, cursor: event.seq, log: [event, ...state.log].slice(0, LOG_LENGTH) };
+  return { ...state, cursor: event.seq, log: repeats(event) ? state.log : [event, ...state.log].slice(0, LOG_LENGTH) };
 }
 
 /** Steps won between two confirmed states of the same hero, 0 where nothing is known or the hero changed. */
