@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
 from realm.core import durable
-from realm.core.errors import Refused, error_body
+from realm.core.errors import RealmError, Refused, error_body
 from realm.core.guard import SAFE_METHODS
 from realm.core.logs import get_logger
 from realm.core.paths import Paths
@@ -87,6 +88,6 @@ def replaying(paths: Paths, recording: Path, speed: float) -> Iterator[None]:
 def _replay(paths: Paths, header: Any, frames: Any, speed: float, wait: Callable[[float], bool]) -> None:
     try:
         replay_into(paths, header, frames, speed, wait)
-    except Exception:
-        # The edge of the thread: the page goes on showing what came so far, the log says why nothing follows.
+    except (RealmError, OSError, sqlite3.Error, ValueError):
+        # A recording that is damaged further on: the page goes on showing what came so far, the log says why nothing follows.
         log.exception("the replay ended early")
