@@ -128,11 +128,12 @@ def ready_hero(level: int, seed: int, asked: argparse.Namespace) -> tuple[Course
 def one_seed(level: int, seed: int, count: int, exam_n: int, asked: argparse.Namespace) -> dict[str, Any]:
     """Return what one hero showed before, after sparring, and after plain rows."""
     course, ready = ready_hero(level, seed, asked)
-    styles = answer_styles(course.preset).at(level)
+    mix = answer_styles(course.preset)
+    styles, examined = mix.at(level), {mix.examined(level): 1.0}
     source, fighter = Bin(), Fighter(f"checkpoint-{course.steps}", course.steps, DIGEST)
 
     def exam(one: Course) -> dict[str, Any]:
-        return hold_exam(fighter, source, asker(one), level, exam_n, seed, styles).numbers()
+        return hold_exam(fighter, source, asker(one), level, exam_n, seed, examined).numbers()
 
     def plain(rows: int, *address: Any) -> list[dict[str, Any]]:
         items = source.generate(level, rows, derive_seed("plain", seed, *address), "train", styles)
@@ -149,7 +150,7 @@ def one_seed(level: int, seed: int, count: int, exam_n: int, asked: argparse.Nam
             if name != "plain":
                 address = derive_seed("sparring_effect", seed, number)
                 try:
-                    bout = spar(fighter, source, asker(one), Order(level, count, address, styles, may_rise=False))
+                    bout = spar(fighter, source, asker(one), Order(level, count, address, mix, may_rise=False))
                 except RealmError as error:
                     sessions.append({**found, "ended": error.message})
                     break

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from realm.guild.answer_styles import AnswerStyles
 from realm.guild.skill_client import Grade, Sample
 from realm.guild.skills.bin import SKILL
 from realm.guild.skills.types import Item
@@ -23,6 +24,7 @@ class BinSkill:
 
     def __init__(self) -> None:
         self.drawn: list[tuple[int, str]] = []
+        self.styles: list[tuple[int, str, dict[str, float]]] = []
 
     def version(self) -> str:
         return SKILL.info.version
@@ -34,6 +36,7 @@ class BinSkill:
         self, level: int, count: int, seed: int, split: str, styles: Mapping[str, float] | None = None
     ) -> list[Sample]:
         self.drawn.append((level, split))
+        self.styles.append((level, split, dict(styles or {})))
         return [item.sample() for item in SKILL.generate(level, count, seed, split, styles)]  # type: ignore[arg-type]
 
     def grade(self, items: Sequence[Sample], answers: Sequence[str]) -> list[Grade]:
@@ -85,4 +88,4 @@ def miss(golden: str, rng: random.Random) -> str:
 
 
 def order(**changed: Any) -> Order:
-    return Order(**{"level": 3, "count": 100, "seed": 1, "styles": {"brief": 1.0}, **changed})
+    return Order(**{"level": 3, "count": 100, "seed": 1, "styles": AnswerStyles({"brief": 1.0}), **changed})

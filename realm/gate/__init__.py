@@ -97,6 +97,13 @@ class Realm:
             seed=self.seed(),
         )
 
+    def style_examined(self, level: int) -> str:
+        """Return the answer style in which the active hero is examined at a level."""
+        from realm.armory.heroes import active_preset
+        from realm.gate.founding import answer_styles
+
+        return answer_styles(active_preset(self.paths)).examined(level)
+
     def foresee(self, schedule: Schedule, count: int) -> list[Decision]:
         """Return the next decisions under a schedule, without side effects."""
         from contextlib import closing
@@ -158,7 +165,7 @@ class Realm:
 
         routers = [board_router(self.paths, self.generate), quest_router(self.paths), training_router(self.paths)]
         routers += [control_router(self.paths), ledger_router(self.paths)]
-        routers += [exam_router(self.paths), watch_router(self.paths)]
+        routers += [exam_router(self.paths, self.style_examined), watch_router(self.paths)]
         routers += [hall_router(self.paths), lineage_router(self.paths), *self._checkpoint_routers()]
         routers += [config_router(self.paths, back_up=partial(back_up, self.paths)), estimate_router(self.paths)]
         routers += [schedule_router(self.paths, self.foresee)]

@@ -198,7 +198,7 @@ def _hold(
     found = exam.numbers() if exam else None
     now = SYSTEM.now()
     name = sparring.quest_name(skill, bout.level, len(bout.rows), now)
-    params = {**made, "seed": str(order.seed), "skill_version": source.version(), "styles": dict(order.styles or {}),
+    params = {**made, "seed": str(order.seed), "skill_version": source.version(), "styles": order.fed(bout.level) or {},
               **bout.numbers, "check": bout.report.numbers, "exam": found}  # fmt: skip
     origin = board.made_here(
         sparring.GENERATOR_ID, sparring.GENERATOR_VERSION, kind=KIND, skill=skill, level=bout.level, params=params
@@ -223,17 +223,17 @@ def _was_trained(connection: sqlite3.Connection, skill: str) -> bool:
 def _exam(
     fighter: Fighter, source: SkillSource, ask: Ask, order: Order, level: int, count: int, beat: Callable[[str], None]
 ) -> Exam | None:
-    """Hold the exam on held-out problems, None when the schedule wants none."""
+    """Hold the exam on held-out problems in the style examined, None when the schedule wants none."""
     if not count:
         return None
     beat(f"exam: {count} held-out problems")
-    return hold_exam(fighter, source, ask, level, count, order.seed, order.styles)
+    return hold_exam(fighter, source, ask, level, count, order.seed, order.examined(level))
 
 
 def _order(paths: Paths, connection: sqlite3.Connection, wish: Wish, rules: Sparring, max_level: int) -> Order:
     level = wish.level if wish.level is not None else training_level(connection, wish.skill, max_level)
     seed = wish.seed if wish.seed is not None else derive_seed("session", wish.skill, new_ulid())
-    styles = answer_styles(active_preset(paths)).at(level)
+    styles = answer_styles(active_preset(paths))
     return Order(
         level, wish.count, seed, styles, rules.balance, rules.samples, rules.temperature, may_rise=wish.level is None
     )

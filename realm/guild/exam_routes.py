@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -22,14 +23,14 @@ class AnswerBody(BaseModel):
     answer: str = Field(max_length=64_000)
 
 
-def exam_router(paths: Paths) -> APIRouter:
-    """Return the routes below `/api/exams`."""
+def exam_router(paths: Paths, style_at: Callable[[int], str]) -> APIRouter:
+    """Return the routes below `/api/exams`; `style_at` says in which answer style the hero is examined at a level."""
     router = APIRouter(prefix="/api/exams", tags=["evals"])
 
     @router.get("/{skill}")
     def questions(skill: str, level: Annotated[int, Query(ge=1, le=100_000)]) -> dict[str, Any]:
-        """List the fixed questions of a level with their right answers; no training row contains them."""
-        items = get_trainer(check_id(skill), paths).eval(level)
+        """List the fixed questions of a level as evals ask them, with right answers; no training row contains them."""
+        items = get_trainer(check_id(skill), paths).eval(level, style_at(level))
         shown = [{"id": item.id, "prompt": item.user_prompt, "answer": item.assistant_response} for item in items]
         return {"skill": skill, "level": level, "questions": shown}
 
@@ -37,7 +38,7 @@ def exam_router(paths: Paths) -> APIRouter:
     def grade(skill: str, body: AnswerBody) -> dict[str, Any]:
         """Grade an answer to a fixed question as an eval would."""
         trainer = get_trainer(check_id(skill), paths)
-        found = {item.id: item for item in trainer.eval(body.level)}
+        found = {item.id: item for item in trainer.eval(body.level, style_at(body.level))}
         if body.question not in found:
             raise unknown_name("question", body.question, sorted(found))
         told = trainer.grade(found[body.question], body.answer)

@@ -5,13 +5,14 @@ The hero is reached by a function, the skill by a `SkillSource`: neither is impo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from realm.core.errors import BadInput, Conflict, Corrupt
 from realm.core.seeds import derive_seed
+from realm.guild.answer_styles import AnswerStyles
 from realm.guild.skill_client import Grade, Sample, SkillSource
 from realm.guild.skills.split import split_of
 from realm.guild.sparring_check import Report, check_rows
@@ -72,11 +73,19 @@ class Order:
     level: int
     count: int
     seed: int
-    styles: Mapping[str, float] | None = None
+    styles: AnswerStyles | None = None
     balance: Balance = "full"
     samples: int = 3
     temperature: float = 0.8
     may_rise: bool = True
+
+    def fed(self, level: int) -> dict[str, float] | None:
+        """Return the answer styles that rows of a level have, None for the skill's own mix."""
+        return self.styles.at(level) if self.styles else None
+
+    def examined(self, level: int) -> dict[str, float] | None:
+        """Return the one answer style in which evals of a level are asked."""
+        return {self.styles.examined(level): 1.0} if self.styles else None
 
 
 @dataclass(frozen=True)
@@ -191,13 +200,14 @@ class _Session:
     def _draw(self, count: int, *address: str | int) -> list[Sample]:
         """Return up to `count` train problems, none twice in a session; fewer when the level has no more."""
         found: list[Sample] = []
+        styles = self._order.fed(self._order.level)
         for turn in range(_REDRAWS):
             if len(found) == count:
                 break
             seed = self._seed(*address, turn)
             # More than is missing: a low level has few problems, and most of what is drawn again is known.
             wanted = (count - len(found) + 10) * (turn + 1)
-            for item in self._source.generate(self._order.level, wanted, seed, "train", self._order.styles):
+            for item in self._source.generate(self._order.level, wanted, seed, "train", styles):
                 if len(found) == count:
                     break
                 if split_of(str(item["skill"]), int(item["level"]), str(item["key"])) != "train":

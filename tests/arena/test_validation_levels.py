@@ -178,8 +178,8 @@ def test_deep_grades_golden_answers_again() -> None:
 @pytest.mark.usefixtures("_bin_alone")
 def test_deep_knows_the_prompts_of_the_static_sets_however_they_are_spaced(monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = static_prompts()
-    assert sum(where.startswith("bin ") for where in prompts.values()) == 150
-    item = SKILL.static_eval(7)[2]
+    assert sum(where.startswith("bin ") for where in prompts.values()) == 5 * sum(len(row.styles) for row in SKILL.info.levels)
+    item = SKILL.static_eval(7, "trace")[2]
     # In prose and without its mark the problem is not read as one, only its text is known.
     monkeypatch.setattr(validation, "eval_problem", lambda _messages: None)
     bad = chat("  " + item.user_prompt.replace(" ", "  \n") + "\n", "x")

@@ -25,7 +25,9 @@ from realm.core.daemon import single_instance
 from realm.core.errors import BadInput, Conflict, Corrupt, Unavailable, Unknown
 from realm.core.paths import Paths
 from realm.core.store import open_facts, transaction
+from realm.gate import sparring
 from realm.gate.sparring import Wish, check_files, hold_session, read_status, sparring_files
+from realm.guild.answer_styles import AnswerStyles
 from realm.guild.mastery import record_mastery
 from realm.guild.skill_client import SkillClient, training_row
 from realm.guild.skills.bin import SKILL
@@ -56,6 +58,17 @@ def checkpoint(paths: Paths, step: int, digest: str = DIGEST) -> str:
 def spar(paths: Paths, accuracy: float = 0.6, **wish: Any) -> Any:
     given = {"skill": "bin", "count": 60, "level": 3, "seed": 1, **wish}
     return hold_session(paths, Wish(**given), ask=StubHero(accuracy), source=BinSkill())
+
+
+def test_rows_come_in_the_styles_of_quests_and_the_exam_in_the_one_of_evals(
+    home: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint(home, 500)
+    source, styles = BinSkill(), AnswerStyles({"brief": 1.0}, {2: {"brief": 0.4, "verify": 0.6}})
+    monkeypatch.setattr(sparring, "answer_styles", lambda _preset: styles)
+    hold_session(home, Wish("bin", 60, level=3, seed=1), ask=StubHero(0.6), source=source)
+    assert all(asked == styles.at(3) for _, split, asked in source.styles if split == "train")
+    assert [asked for _, split, asked in source.styles if split == "eval"] == [{"verify": 1.0}]
 
 
 def test_the_rows_become_a_quest_of_high_priority(home: Paths) -> None:

@@ -11,6 +11,7 @@ import pytest
 from realm.core.paths import Paths
 from realm.core.web import make_app
 from realm.guild import exam_routes
+from realm.guild.answer_styles import AnswerStyles
 from realm.guild.skills.server import builtin_skill, grade
 from realm.guild.skills.types import Item
 
@@ -23,8 +24,8 @@ class NearTrainer:
     def __init__(self, skill: str) -> None:
         self.skill = builtin_skill(skill)
 
-    def eval(self, level: int) -> list[Item]:
-        return list(self.skill.static_eval(level))
+    def eval(self, level: int, style: str | None = None) -> list[Item]:
+        return list(self.skill.static_eval(level, style))
 
     def grade(self, problem: Item, answer: str) -> dict[str, Any]:
         return grade(self.skill, problem.sample(), answer)
@@ -35,8 +36,11 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exam_routes, "get_trainer", lambda skill, _paths: NearTrainer(skill))
 
 
+STYLES = AnswerStyles({"brief": 1.0}, {2: {"trace": 0.5, "brief": 0.5}})
+
+
 def ask(paths: Paths, method: str, path: str, body: Any = None) -> httpx.Response:
-    app = make_app("tavern", [exam_routes.exam_router(paths)], port=PORT)
+    app = make_app("tavern", [exam_routes.exam_router(paths, STYLES.examined)], port=PORT)
 
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -66,3 +70,12 @@ def test_a_question_of_another_level_is_unknown(empty_home: Paths) -> None:
 def test_a_field_that_is_not_known_is_refused(empty_home: Paths) -> None:
     body = {"level": 1, "question": "x", "answer": "", "force": True}
     assert ask(empty_home, "POST", "/api/exams/bin/grade", body).status_code == 422
+
+
+def test_questions_are_asked_in_the_style_the_hero_is_examined_in(empty_home: Paths) -> None:
+    brief, traced = (ask(empty_home, "GET", f"/api/exams/bin?level={level}").json()["questions"] for level in (1, 2))
+    assert [one["id"] for one in brief] == [item.id for item in builtin_skill("bin").static_eval(1)]
+    assert [one["id"] for one in traced] == [item.id for item in builtin_skill("bin").static_eval(2, "trace")]
+    assert "\n" in traced[0]["answer"]
+    body = {"level": 2, "question": traced[0]["id"], "answer": traced[0]["answer"]}
+    assert ask(empty_home, "POST", "/api/exams/bin/grade", body).json()["correct"] is True

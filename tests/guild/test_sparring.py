@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sparring_kit import DIGEST, FIGHTER, BinSkill, StubHero, Texts, order
 
 from realm.core.errors import BadInput, Conflict, Corrupt
+from realm.guild.answer_styles import AnswerStyles
 from realm.guild.skill_client import Sample
 from realm.guild.skills.split import split_of
 from realm.guild.sparring import Bout, Sampling, spar
@@ -151,8 +152,10 @@ def test_a_hero_that_is_too_strong_is_asked_the_next_level() -> None:
         return found
 
     source.generate = generate  # type: ignore[method-assign]
-    bout = spar(FIGHTER, source, Novice(0.5), order())
+    styles = AnswerStyles({"brief": 1.0}, {4: {"verify": 0.5, "brief": 0.5}})
+    bout = spar(FIGHTER, source, Novice(0.5), order(styles=styles))
     assert (bout.level, bout.reason) == (4, "right on 100 of 100 at level 3")
+    assert all(asked == styles.at(level) for level, _, asked in source.styles)
     with pytest.raises(Conflict, match="100 were right at once"):
         spar(FIGHTER, source, Novice(0.5), order(may_rise=False))
 

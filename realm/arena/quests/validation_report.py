@@ -70,15 +70,16 @@ def normalised(text: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def static_prompts() -> Mapping[bytes, str]:
-    """Return digest -> "skill level" of every prompt in the static eval sets of the built-in skills."""
+    """Return digest -> "skill level" of every prompt in the static eval sets of the built-in skills, in every answer style."""
     found: dict[bytes, str] = {}
     for name in BUILTIN:
         try:
             skill = builtin_skill(name)
         except (RealmError, ImportError):
             continue  # this installation does not have it
-        for level in range(skill.info.min_level, skill.info.max_level + 1):
-            found |= {normalised(item.user_prompt): f"{name} level {level}" for item in skill.static_eval(level)}
+        for level, style in ((row.level, style) for row in skill.info.levels for style in row.styles):
+            items = skill.static_eval(level, style)
+            found |= {normalised(item.user_prompt): f"{name} level {level}" for item in items}
     return found
 
 

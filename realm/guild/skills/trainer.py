@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -44,9 +45,10 @@ class Trainer:
             body["styles"] = dict(styles)
         return self._items(self._call("POST", "/generate", body), level, split, count)
 
-    def eval(self, level: int) -> list[Item]:
-        """Return the static eval set of a level."""
-        return self._items(self._call("GET", f"/eval?level={level}"), level, "eval", None)
+    def eval(self, level: int, style: str | None = None) -> list[Item]:
+        """Return the static eval set of a level, in an answer style where the skill has several."""
+        asked = f"/eval?level={level}" + (f"&style={quote(style)}" if style else "")
+        return self._items(self._call("GET", asked), level, "eval", None)
 
     def grade(self, problem: Item | Mapping[str, Any], answer: str) -> dict[str, Any]:
         """Return `{"correct", "expected", "parsed", "reason"}` for one answer."""
