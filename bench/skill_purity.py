@@ -137,7 +137,7 @@ def look(work: Work) -> dict[str, Any]:
 
 
 def work_of(rows: int, graded: int, seed: int, only: str | None) -> list[Work]:
-    """Return the parts of every level, hard levels first; each part draws with a seed of its own."""
+    """Return the parts, a round of all levels before the next one; each part draws with a seed of its own."""
     found = []
     for name in [only] if only else BUILTIN:
         info, share = builtin_skill(name).info, {"bin": BIN_SHARE, "sy": 1 - BIN_SHARE}[name]
@@ -145,7 +145,7 @@ def work_of(rows: int, graded: int, seed: int, only: str | None) -> list[Work]:
         for one in info.levels:
             sizes = [(0, size) for size in _parts(graded, most)] + [(size, 0) for size in _parts(a_level, most)]
             found += [Work(name, one.level, *size, 1000 * seed + part, info.version) for part, size in enumerate(sizes)]
-    return sorted(found, key=lambda one: (one.graded > 0, one.level), reverse=True)
+    return sorted(found, key=lambda one: (one.graded == 0, one.seed, -one.level))
 
 
 def _parts(count: int, most: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,12 +58,12 @@ def test_at_least_fifteen_tasks_are_ready_each_with_its_own_port_and_none_is_ins
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
 def test_every_ready_task_passes_the_conformance_test(path: Path) -> None:
-    assert conformance.check(read_skill_file(path)).problems == []
+    assert conformance.check(read_skill_file(path), seconds=500).problems == []
 
 
 @pytest.mark.slow
 def test_a_ready_task_passes_also_in_another_process() -> None:
-    report = conformance.check(read_skill_file(SUMS), SUMS)
+    report = conformance.check(read_skill_file(SUMS), SUMS, seconds=500)
     assert report.problems == []
     assert set(report.numbers) == {str(level) for level in range(1, 11)}
 
@@ -119,6 +120,31 @@ def test_where_the_answer_is(reply: str, whole: bool, answer: str) -> None:
 def test_what_a_task_is_quarantined_for(gym: dict[str, object], reason: str) -> None:
     problems = conformance.check(config(**gym)).problems
     assert any(reason in problem for problem in problems), problems
+
+
+def test_a_test_that_takes_too_long_ends_and_says_where_it_was() -> None:
+    class Slow:
+        """A clock on which every look takes a tenth of a second."""
+
+        def __init__(self) -> None:
+            self.at = 0.0
+
+        def now(self) -> datetime:
+            return SYSTEM.now()
+
+        def monotonic(self) -> float:
+            self.at += 0.1
+            return self.at
+
+    two = config(levels=[{"min_digits": 3, "max_digits": 3}, {"min_digits": 4, "max_digits": 4}])
+    clock = Slow()
+    assert conformance.check(two, seconds=30, clock=clock).problems == [
+        "the test takes more than 30 s: it was at level 1 of 2; fewer levels take less"
+    ]
+    assert clock.at < 31
+    whole = Slow()
+    assert conformance.check(two, seconds=100_000, clock=whole).problems == []
+    assert "at level 2 of 2" in conformance.check(two, seconds=0.8 * whole.at, clock=Slow()).problems[-1]
 
 
 @pytest.mark.parametrize(("gym", "error", "said"), [

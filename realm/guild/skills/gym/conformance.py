@@ -1,7 +1,8 @@
 """What a task of reasoning-gym has to show before it becomes a skill; what fails is quarantined with the reason.
 
 Golden answers score 1; empty, foreign and prefixed or prolonged ones 0; constants and a neighbour's answer nearly never;
-the same seed gives the same items in another process; no question is in both partitions; each level takes its settings.
+the same seed gives the same items in another process; no question is in both partitions; each level takes its settings. A
+task that is not done with all of this in time is quarantined too: as a skill it would keep quests and evals waiting.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
+from realm.core.clock import SYSTEM, Clock
 from realm.core.errors import RealmError
-from realm.guild.skills.config import SkillConfig
+from realm.guild.skills.config import Gym, SkillConfig
 from realm.guild.skills.gym.skill import GymSkill
+from realm.guild.skills.gym.task import Entry, Task, Verdict
 from realm.guild.skills.types import Item
 
 ITEMS, DISTINCT, PARTED, FINGERPRINTED = 50, 200, 100, 20
 MOST_LUCKY = 0.10  # share of items that a constant or the neighbour's answer may get right
 LEAST_RATE = 50.0  # items a second of processor time
-CHILD_S = 300
+CHECK_S = 120.0  # of the whole test
 CONSTANTS = ("0", "1", "2", "-1", "Yes", "True", "A", "[]")
 NEVER: dict[str, Callable[[Item], str]] = {
     "an empty reply": lambda _: "",
@@ -53,16 +56,53 @@ class Report:
         return not self.problems
 
 
-def check(config: SkillConfig, source: Path | None = None) -> Report:
-    """Run the whole test; with `source` (the YAML) also in a second process. Raises nothing that a task can cause."""
-    report = Report()
+class _OutOfTime(Exception):
+    """The time of a test is over."""
+
+
+class _TimedTask(Task):
+    """A task that is asked nothing more once the time is over."""
+
+    def __init__(self, table: Gym, left: Callable[[], float]) -> None:
+        super().__init__(table)
+        self._left = left
+
+    def entry(self, level: int, number: int) -> Entry:
+        self._look()
+        return super().entry(level, number)
+
+    def score(self, level: int, entry: Entry, answer: str) -> Verdict:
+        self._look()
+        return super().score(level, entry, answer)
+
+    def _look(self) -> None:
+        if self._left() <= 0:
+            raise _OutOfTime
+
+
+def check(
+    config: SkillConfig, source: Path | None = None, *, seconds: float = CHECK_S, clock: Clock = SYSTEM
+) -> Report:
+    """Run the whole test; with `source` (the YAML) also in a second process. Raises nothing that a task can cause.
+
+    What is not done after `seconds` of the clock is a problem like any other.
+    """
+    report, end, at = Report(), clock.monotonic() + seconds, "its settings"
+
+    def left() -> float:
+        return end - clock.monotonic()
+
     try:
-        skill = GymSkill(config)
+        skill = GymSkill(config, lambda table: _TimedTask(table, left))
         for level in range(1, config.max_level + 1):
+            at = f"level {level} of {config.max_level}"
             report.problems += [f"level {level}: {text}" for text in _level(skill, level, report.numbers)]
         report.problems += _steps(skill)
+        at = "the items of a second process"
         if source is not None and report.passed:
-            report.problems += _other_process(skill, source)
+            report.problems += _other_process(skill, source, left())
+    except (_OutOfTime, subprocess.TimeoutExpired):
+        report.problems.append(f"the test takes more than {seconds:.0f} s: it was at {at}; fewer levels take less")
     except RealmError as error:
         report.problems.append(error.message)
     return report
@@ -145,14 +185,10 @@ def fingerprint(skill: GymSkill) -> str:
     return found.hexdigest()
 
 
-def _other_process(skill: GymSkill, source: Path) -> Iterator[str]:
+def _other_process(skill: GymSkill, source: Path, seconds: float) -> Iterator[str]:
     words = [sys.executable, "-m", "realm.guild.skills.gym.fingerprint", str(source)]
     env = {**os.environ, "PYTHONHASHSEED": "4242", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    try:
-        found = subprocess.run(words, capture_output=True, text=True, timeout=CHILD_S, env=env)
-    except subprocess.TimeoutExpired:
-        yield f"a second process gave no items within {CHILD_S} s"
-        return
+    found = subprocess.run(words, capture_output=True, text=True, timeout=max(0.0, seconds), env=env)
     if found.returncode != 0:
         yield f"a second process failed: {found.stderr.strip().splitlines()[-1:]}"
     elif found.stdout.strip() != fingerprint(skill):

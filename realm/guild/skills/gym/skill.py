@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import count, islice
@@ -11,7 +11,7 @@ from random import Random
 
 from realm.core.errors import BadInput, Corrupt
 from realm.core.seeds import derive_seed
-from realm.guild.skills.config import SkillConfig
+from realm.guild.skills.config import Gym, SkillConfig
 from realm.guild.skills.gym.frame import key_of, partition, read_prompt, write_prompt
 from realm.guild.skills.gym.task import NUMBERS, Entry, Task, answer_in, package_version
 from realm.guild.skills.types import SPLITS, Item, LevelInfo, Score, SkillInfo, Split
@@ -26,11 +26,11 @@ _ID = re.compile(r"-L(\d{1,4})-(\d{1,10})\Z")
 class GymSkill:
     """One task as a skill; raises what `Task` raises."""
 
-    def __init__(self, config: SkillConfig) -> None:
+    def __init__(self, config: SkillConfig, make: Callable[[Gym], Task] = Task) -> None:
         if config.gym is None:
             raise BadInput(f"skill {config.id} has no gym table")
         self.config, self.gym = config, config.gym
-        self.task = Task(self.gym)
+        self.task = make(self.gym)
         self._static = lru_cache(maxsize=None)(self._draw_static)
 
     @cached_property
