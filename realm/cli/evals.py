@@ -18,7 +18,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--checkpoint", help="name or step")
 @click.option("--skill", help="skill id or alias")
-@click.option("--kind", type=click.Choice(["static", "gate", "probe", "full", "passive"]))
+@click.option("--kind", type=click.Choice(["static", "gate", "probe", "full", "passive", "unseen"]))
 @click.option("--state", type=click.Choice(["queued", "done", "no_contest", "dropped"]))
 @click.option("--limit", type=click.IntRange(1, 10_000), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
@@ -94,6 +94,54 @@ def _done(paths: Any, facts: sqlite3.Connection, name: str, skill: str, level: i
         raise BadInput(f"{found.id} has levels 1 to {found.max_level}, not {level}")
     asked = ask_for(facts, resolve_checkpoint(facts, name), found.id, level, kind)
     return see_through(paths, facts, asked, wait)
+
+
+@command.command()
+@click.option("--step", required=True, help="step or name of a checkpoint")
+@click.option("--skill", default="sy", show_default=True, help="skill id or alias")
+@click.option("--level", type=click.IntRange(min=1), required=True)
+@click.option("--wait", type=click.IntRange(0, 3600), default=120, show_default=True, help="seconds for each eval")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def unseen(step: str, skill: str, level: int, wait: int, as_json: bool) -> None:
+    """Ask a checkpoint 40 problems of words that no training row answers with, and 100 of words that training has.
+
+    Both evals are stored; one asked before is shown again. The oracle and the skill's server must be running.
+    """
+    from contextlib import closing
+
+    from realm.core.paths import open_home
+    from realm.core.store import open_facts
+
+    paths = open_home()
+    _must_hold_out(paths, skill)
+    with closing(open_facts(paths)) as facts:
+        kinds = {"seen": "full", "unseen": "unseen"}
+        rows = {name: _done(paths, facts, step, skill, level, kind, wait) for name, kind in kinds.items()}
+    found = {name: _share(row) for name, row in rows.items()}
+    one = rows["unseen"]
+    if as_json:
+        click.echo(json.dumps({"checkpoint": one["checkpoint"], "skill": one["skill"], "level": level, **found}))
+        return
+    click.echo(f"{one['checkpoint']}, {one['skill']} level {level}")
+    for name, told in found.items():
+        low, high = told["ci95"]
+        click.echo(f"{name:6} words  {told['correct']} of {told['n']} right, 95 % interval {low:.0%} to {high:.0%}")
+
+
+def _share(row: sqlite3.Row) -> dict[str, Any]:
+    from realm.guild.intervals import wilson
+
+    return {"eval": row["id"], "n": row["n"], "correct": row["correct"], "ci95": wilson(row["correct"], row["n"])}
+
+
+def _must_hold_out(paths: Any, skill: str) -> None:
+    from realm.arena.evals.evaluator import UNSEEN
+    from realm.core.errors import BadInput
+    from realm.guild.skills.loader import get_trainer, resolve_alias
+
+    styles = get_trainer(resolve_alias(skill, paths), paths).info().get("styles")
+    if not isinstance(styles, list) or UNSEEN not in styles:
+        raise BadInput(f"{skill} holds no words out of training: it offers no style {UNSEEN!r}", hint="--skill sy does")
 
 
 @command.command()

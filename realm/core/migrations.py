@@ -149,6 +149,9 @@ _FACTS_PASSIVES = (
     "CREATE INDEX evals_skill ON evals(skill, level, kind, state, finished)",
 )
 
+# The same table once more, for evals of words that no training row answers with.
+_FACTS_UNSEEN = tuple(text.replace("'passive')", "'passive','unseen')") for text in _FACTS_PASSIVES)
+
 _FACTS_PLACES = ("ALTER TABLE quests ADD COLUMN place TEXT",)
 
 _TELEMETRY_1 = (
@@ -203,6 +206,11 @@ def _facts_passives(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _facts_unseen(connection: sqlite3.Connection) -> None:
+    for statement in _FACTS_UNSEEN:
+        connection.execute(statement)
+
+
 def _telemetry_1(connection: sqlite3.Connection) -> None:
     for statement in _TELEMETRY_1:
         connection.execute(statement)
@@ -210,6 +218,6 @@ def _telemetry_1(connection: sqlite3.Connection) -> None:
 
 FACTS = (
     _facts_1, _facts_2, _facts_3, _facts_transfers, _facts_battles, _facts_changes, _facts_chronicle, _facts_places,
-    _facts_passives,
+    _facts_passives, _facts_unseen,
 )  # fmt: skip
 TELEMETRY = (_telemetry_1,)

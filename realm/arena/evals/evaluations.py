@@ -19,9 +19,9 @@ from realm.guild.skills.loader import get_skill
 
 log = get_logger("evaluations")
 
-KINDS = ("static", "gate", "probe", "full", "passive")
+KINDS = ("static", "gate", "probe", "full", "passive", "unseen")
 # Every checkpoint is asked the same problems: their seed does not follow from the weights.
-SAME_FOR_ALL = ("full", "passive")
+SAME_FOR_ALL = ("full", "passive", "unseen")
 # A gate eval waiting behind a newer finished one is dropped only when more than this many wait for its skill.
 MAX_WAITING = 6
 # After this many answers that cannot be believed an eval stays "no contest" until the evaluator starts anew.

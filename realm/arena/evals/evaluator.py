@@ -47,6 +47,8 @@ LONGEST_RETRY_S = 60.0
 LONGEST_REST_S = 5.0
 FULL_ITEMS = 100
 PASSIVE_ITEMS = 20
+UNSEEN_ITEMS = 40  # level 1 of SY has 42 such problems
+UNSEEN = "unseen"  # the kind, and the answer style of a skill that holds words out of training
 MOST_NEW_TOKENS = 1024
 _REDRAWS = 4
 
@@ -56,7 +58,7 @@ RulesOf = Callable[[str], GateRules]
 def fresh_count(kind: str, rules: GateRules) -> int:
     """Return how many fresh problems an eval of this kind asks."""
     return {"gate": rules.fresh_items, "probe": rules.probe_items, "static": 0, "full": FULL_ITEMS,
-            "passive": PASSIVE_ITEMS}[kind]  # fmt: skip
+            "passive": PASSIVE_ITEMS, "unseen": UNSEEN_ITEMS}[kind]  # fmt: skip
 
 
 def draw_fresh(
@@ -87,8 +89,9 @@ def set_paper(
 ) -> Paper:
     """Choose the problems of an eval: the static ones first, then fresh ones seeded by skill, level, kind and weights.
 
-    All are asked in one answer style, the one that the hero is fed most at this level.
+    All are asked in one answer style, the one that the hero is fed most at this level; `unseen` in the style of that name.
     """
+    style = UNSEEN if asked.kind == UNSEEN else style
     styles = {style: 1.0} if style else None
     static = source.static_items(asked.level, style) if asked.kind in ("gate", "static") else []
     weights = "" if asked.kind in evaluations.SAME_FOR_ALL else digest

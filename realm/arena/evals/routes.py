@@ -33,7 +33,7 @@ def eval_router(paths: Paths) -> APIRouter:
     def evals(
         skill: Annotated[str | None, Query(max_length=128)] = None,
         level: Annotated[int | None, Query(ge=1, le=100_000)] = None,
-        kind: Literal["static", "gate", "probe", "full", "passive"] | None = None,
+        kind: Literal["static", "gate", "probe", "full", "passive", "unseen"] | None = None,
         newest_of_level: bool = False,
         limit: Annotated[int, Query(ge=1, le=200)] = 20,
         before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,

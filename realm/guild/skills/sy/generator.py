@@ -51,7 +51,7 @@ def write(puzzle: Puzzle, rng: Random, split: str, style: str, repeat: bool = Fa
 
 
 def styles_for(split: str, asked: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the weights of the styles asked for, without those of other skills, which take no part.
+    """Return the weights of the styles asked for, without those of other skills, which take no part: alone they mean `brief`.
 
     `brief` has answers that training has, `unseen` has none of them, so it exists outside training only. Raises BadInput
     for an unknown style, a negative weight, or when none is left.
@@ -66,6 +66,8 @@ def styles_for(split: str, asked: Mapping[str, float] | None) -> dict[str, float
     kept = {name: float(asked[name]) for name in STYLES if asked.get(name)}
     if split == "train" and "unseen" in kept:
         raise BadInput("puzzles of unseen words are no training rows", hint="ask for split eval")
+    if not kept and any(weight for name, weight in asked.items() if name in FOREIGN_STYLES):
+        return {"brief": 1.0}
     if not kept:
         raise BadInput(f"this skill offers none of {sorted(asked)}", hint=f"offered: {', '.join(STYLES)}")
     return kept
