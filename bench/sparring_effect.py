@@ -7,7 +7,10 @@ three arms: it spars as `realm sparring run` has it spar and trains the rows alo
 level mixed in; and plain rows alone, as many as the first arm's (the control). After each session the hero spars again with
 what it became. All rows pass the check of the product. Everyone is asked the same 200 problems of the eval partition,
 before, after the first session and after the last; intervals are Wilson's at 95 %. One pass over the rows, the preset's
-optimiser as it stands; an arm whose hero can spar no more ends there, and says so.
+optimiser as it stands; an arm whose hero can spar no more rests there, and says so.
+
+It goes in parts of a few minutes at most. With `--seconds` no part is begun after so many; called again with the same
+`--json` (its heroes lie beside it), it goes on with what is not in that file. Exit code 3: something is left.
 """
 
 from __future__ import annotations
@@ -19,13 +22,17 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, process_time
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from bench.learn_bin import Course, batches, draw, new_course, right  # noqa: E402
 from realm.arena.formation.batching import plan_batches  # noqa: E402
@@ -36,6 +43,7 @@ from realm.core.errors import RealmError  # noqa: E402
 from realm.core.seeds import derive_seed  # noqa: E402
 from realm.core.version import version  # noqa: E402
 from realm.gate.founding import answer_styles  # noqa: E402
+from realm.guild.intervals import wilson  # noqa: E402
 from realm.guild.skill_client import Grade, Sample, training_row  # noqa: E402
 from realm.guild.skills.bin.skill import SKILL  # noqa: E402
 from realm.guild.skills.types import Item  # noqa: E402
@@ -46,6 +54,9 @@ from realm.oracle import generate as generation  # noqa: E402
 
 LENGTH, LOOK_EVERY, MOST_STEPS = 512, 10, 4000
 DIGEST = "0" * 64
+FIGHTER = Fighter("checkpoint-0", 0, DIGEST)
+ARMS = ("sparring", "mixed", "plain")
+KINDS = ("served", "raw", "optimiser")
 
 
 @dataclass(frozen=True)
@@ -91,13 +102,6 @@ def asker(course: Course) -> Callable[[int, Sequence[str], Sampling], Said]:
     return ask
 
 
-def fork(course: Course, asked: argparse.Namespace) -> Course:
-    """Return a copy of a hero with its optimiser; made anew and loaded, as its weights are views into one buffer."""
-    found = new_course(course.preset, course.seed, asked)
-    found.stepper.load_state(*course.stepper.state_tensors())
-    return found
-
-
 def train_rows(course: Course, rows: Sequence[dict[str, Any]], seed: int) -> int:
     """Train every row once; returns the optimiser steps."""
     encoded = form_quest([row["messages"] for row in rows], course.hero.template, LENGTH).rows
@@ -125,78 +129,179 @@ def ready_hero(level: int, seed: int, asked: argparse.Namespace) -> tuple[Course
     raise AssertionError("batches end never")
 
 
-def one_seed(level: int, seed: int, count: int, exam_n: int, asked: argparse.Namespace) -> dict[str, Any]:
-    """Return what one hero showed before, after sparring, and after plain rows."""
-    course, ready = ready_hero(level, seed, asked)
-    mix = answer_styles(course.preset)
-    styles, examined = mix.at(level), {mix.examined(level): 1.0}
-    source, fighter = Bin(), Fighter(f"checkpoint-{course.steps}", course.steps, DIGEST)
+class Shelf:
+    """Weights and optimisers of heroes between parts, beside the result."""
 
-    def exam(one: Course) -> dict[str, Any]:
-        return hold_exam(fighter, source, asker(one), level, exam_n, seed, examined).numbers()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
 
-    def plain(rows: int, *address: Any) -> list[dict[str, Any]]:
-        items = source.generate(level, rows, derive_seed("plain", seed, *address), "train", styles)
-        return [training_row(item) for item in items]
+    def put(self, name: str, course: Course) -> None:
+        for kind, tensors in zip(KINDS, course.stepper.state_tensors(), strict=True):
+            if tensors is not None:
+                save_file(tensors, self._folder / f"{name}.{kind}.safetensors")
 
-    arms = {name: fork(course, asked) for name in ("sparring", "mixed", "plain")}
-    seen: dict[str, dict[str, Any]] = {"before": exam(course)}
-    sessions: list[dict[str, Any]] = []
-    made: dict[int, int] = {}
-    for name, one in arms.items():
-        for number in range(asked.sessions):
-            rows: list[dict[str, Any]] = []
-            found: dict[str, Any] = {"arm": name, "session": number + 1}
-            if name != "plain":
-                address = derive_seed("sparring_effect", seed, number)
-                try:
-                    bout = spar(fighter, source, asker(one), Order(level, count, address, mix, may_rise=False))
-                except RealmError as error:
-                    sessions.append({**found, "ended": error.message})
-                    break
-                rows = list(bout.rows)
-                found |= {**bout.numbers, "check_passed": check_rows(rows, {"bin": source}, "full").passed}
-                made.setdefault(number, len(rows))
-            rows += plain(made.get(number, 0) if name == "plain" else len(rows) if name == "mixed" else 0, name, number)
-            random.Random(number).shuffle(rows)
-            sessions.append({**found, "rows": len(rows), "steps": train_rows(one, rows, seed)})
-            print(f"seed {seed}: {sessions[-1]}", file=sys.stderr, flush=True)
-            if number in (0, asked.sessions - 1):
-                seen[f"{name} {number + 1}"] = exam(one)
-    return {"seed": seed, "level": level, "steps_before": course.steps, "ready": ready, "sessions": sessions, "exams": seen}
+    def take(self, name: str, course: Course) -> None:
+        files = [self._folder / f"{name}.{kind}.safetensors" for kind in KINDS]
+        served, raw, optimiser = (load_file(path) if path.is_file() else None for path in files)
+        assert served is not None, f"{files[0]} is missing: give another --json, or the folder back"
+        course.stepper.load_state(served, raw, optimiser)
 
 
-def shown(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of the result for one seed."""
-    return [
-        {"work": f"seed {run['seed']} {name}", "right": found["right"], "n": found["n"], "ci95": found["ci95"],
-         "verdicts": found["verdicts"], **found["transitions"], "alarms": found["alarms"]}
-        for name, found in run["exams"].items()
+@dataclass(frozen=True)
+class Part:
+    """A piece that ends by itself: session 0 makes the hero, the others are sessions of an arm."""
+
+    seed: int
+    arm: str
+    session: int
+
+    @property
+    def name(self) -> str:
+        return f"seed-{self.seed}-{self.arm}" if self.session else f"seed-{self.seed}"
+
+
+def parts_of(seeds: Sequence[int], sessions: int) -> list[Part]:
+    """Return the parts in an order in which each finds what it needs."""
+    arms = [(arm, number) for number in range(1, sessions + 1) for arm in ARMS]
+    return [Part(seed, arm, number) for seed in seeds for arm, number in [("before", 0), *arms]]
+
+
+@dataclass
+class Bench:
+    """What is asked, what was found so far, and where the heroes lie."""
+
+    asked: argparse.Namespace
+    shelf: Shelf
+    found: list[dict[str, Any]]
+
+    def of(self, part: Part) -> dict[str, Any] | None:
+        wanted = {"seed": part.seed, "arm": part.arm, "session": part.session}
+        return next((row for row in self.found if wanted.items() <= row.items()), None)
+
+    def exam(self, course: Course, seed: int) -> dict[str, Any]:
+        level = self.asked.level
+        examined = {answer_styles(course.preset).examined(level): 1.0}
+        return hold_exam(FIGHTER, Bin(), asker(course), level, self.asked.exam, seed, examined).numbers()
+
+    def do(self, part: Part) -> dict[str, Any]:
+        """Return the result row of a part."""
+        started, told = process_time(), {"seed": part.seed, "arm": part.arm, "session": part.session, "level": self.asked.level}
+        if part.session == 0:
+            course, ready = ready_hero(self.asked.level, part.seed, self.asked)
+            told |= {"steps_before": course.steps, "ready": ready, "exam": self.exam(course, part.seed)}
+        else:
+            course = new_course(get_preset("tiny"), part.seed, self.asked)
+            before = Part(part.seed, part.arm, part.session - 1)
+            self.shelf.take(before.name, course)
+            told |= self.session(part, course)
+            if "ended" not in told and part.session in (1, self.asked.sessions):
+                told["exam"] = self.exam(course, part.seed)
+        self.shelf.put(part.name, course)
+        return {**told, "cpu_s": round(process_time() - started, 1)}
+
+    def session(self, part: Part, course: Course) -> dict[str, Any]:
+        """Train an arm's rows of one session."""
+        mix, level, source = answer_styles(course.preset), self.asked.level, Bin()
+        rows: list[dict[str, Any]] = []
+        found: dict[str, Any] = {}
+        if part.arm != "plain":
+            address = derive_seed("sparring_effect", part.seed, part.session)
+            order = Order(level, self.asked.count, address, mix, may_rise=False)
+            try:
+                bout = spar(FIGHTER, source, asker(course), order)
+            except RealmError as error:
+                return {"ended": error.message}
+            rows = list(bout.rows)
+            found = {**bout.numbers, "check_passed": check_rows(rows, {"bin": source}, "full").passed}
+        sparred = self.of(Part(part.seed, "sparring", part.session)) or {}
+        extra = sparred.get("rows", 0) if part.arm == "plain" else len(rows) if part.arm == "mixed" else 0
+        if extra:
+            draw_seed = derive_seed("plain", part.seed, part.arm, part.session)
+            rows += [training_row(item) for item in source.generate(level, extra, draw_seed, "train", mix.at(level))]
+        random.Random(part.session).shuffle(rows)
+        return {**found, "rows": len(rows), "steps": train_rows(course, rows, part.seed) if rows else 0}
+
+
+def gap(one: tuple[int, int], other: tuple[int, int]) -> dict[str, Any]:
+    """Return the difference of two shares (right, n) with its 95 % interval.
+
+    Method 10 of R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
+    Medicine 17 (1998), 873-890; the two are asked the same problems, so it is wider than it need be.
+    """
+    (a, n), (b, m) = one, other
+    (low_a, high_a), (low_b, high_b) = wilson(a, n), wilson(b, m)
+    p, q = a / n, b / m
+    low = p - q - sqrt((p - low_a) ** 2 + (high_b - q) ** 2)
+    high = p - q + sqrt((high_a - p) ** 2 + (q - low_b) ** 2)
+    return {"difference": round(p - q, 4), "ci95": [round(low, 4), round(high, 4)]}
+
+
+def shown(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the result: each exam, and over all seeds the differences of the last ones."""
+    rows = [
+        {"work": f"seed {row['seed']} {row['arm']} {row['session']}", "right": row["exam"]["right"], "n": row["exam"]["n"],
+         "ci95": row["exam"]["ci95"], "verdicts": row["exam"]["verdicts"], **row["exam"]["transitions"],
+         "alarms": row["exam"]["alarms"]}
+        for row in found if "exam" in row
     ]  # fmt: skip
+    pairs = {(arm, number) for row in found if "exam" in row for arm, number in [(row["arm"], row["session"])] if number}
+    for arm, number in sorted(pairs):
+        for other, at in (("before", 0), ("plain", number)):
+            sums = [_sum(found, name, session, arm, number) for name, session in ((arm, number), (other, at))]
+            if arm != other and all(n for _, n in sums):
+                seeds = len({row["seed"] for row in found if row["arm"] == arm and row["session"] == number})
+                rows.append({"work": f"{arm} {number} less {other}, {seeds} seeds", **gap(*sums)})
+    return rows
+
+
+def _sum(found: Sequence[dict[str, Any]], arm: str, session: int, like: str, at: int) -> tuple[int, int]:
+    """Return right and asked of an arm over the seeds that have an exam of the other one too."""
+    seeds = {row["seed"] for row in found if (row["arm"], row["session"]) == (like, at) and "exam" in row}
+    exams = [row["exam"] for row in found
+             if (row["arm"], row["session"]) == (arm, session) and row["seed"] in seeds and "exam" in row]  # fmt: skip
+    return sum(one["right"] for one in exams), sum(one["n"] for one in exams)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer problems")
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--json", type=Path, help="write the result here; what it holds is not done again")
     parser.add_argument("--level", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no part after so many")
     asked = parser.parse_args()
     asked.levels, asked.generate = 30, False
+    asked.count, asked.exam = (60, 60) if asked.quick else (300, 200)
     fix_numerics(asked.threads)
-    count, exam_n = (60, 60) if asked.quick else (300, 200)
-    runs = [one_seed(asked.level, seed, count, exam_n, asked) for seed in range(asked.seed, asked.seed + asked.seeds)]
+    end, left = monotonic() + asked.seconds, 0
+    with TemporaryDirectory() as scratch:
+        folder = asked.json.with_suffix(".heroes") if asked.json else Path(scratch)
+        known = json.loads(asked.json.read_text())["parts"] if asked.json and asked.json.exists() else []
+        bench = Bench(asked, Shelf(folder), known)
+        for part in parts_of(range(asked.seed, asked.seed + asked.seeds), asked.sessions):
+            if bench.of(part) is not None:
+                continue
+            if monotonic() >= end:
+                left += 1
+                continue
+            bench.found.append(bench.do(part))
+            print(bench.found[-1], file=sys.stderr, flush=True)
+            if asked.json:
+                asked.json.write_text(_text(bench.found) + "\n", encoding="utf-8")
+    print(_text(bench.found))
+    if left:
+        print(f"{left} parts left: the same command again", file=sys.stderr)
+    return 3 if left else 0
+
+
+def _text(found: Sequence[dict[str, Any]]) -> str:
     machine = {"platform": platform.platform(), "processor": platform.processor() or platform.machine()}
     versions = {"python": platform.python_version(), "realm": version(), "torch": torch.__version__}
-    text = json.dumps({"machine": machine, "versions": versions, "rows": [row for run in runs for row in shown(run)],
-                       "runs": runs}, indent=1)  # fmt: skip
-    if asked.json:
-        asked.json.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return 0
+    return json.dumps({"machine": machine, "versions": versions, "rows": shown(found), "parts": list(found)}, indent=1)
 
 
 if __name__ == "__main__":
