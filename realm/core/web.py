@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from realm.core.api_page import DOCS_CSS, DOCS_HTML, DOCS_JS
@@ -27,6 +28,12 @@ from realm.core.version import build_id, version
 log = get_logger("web")
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 HealthFacts = Callable[[], dict[str, Any]]
+
+
+class NothingBody(BaseModel):
+    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def make_app(

@@ -7,18 +7,11 @@ from typing import Any
 
 import httpx
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
 
 from realm.core.errors import Unavailable
 from realm.core.hosts import port_of
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
-
-
-class NothingBody(BaseModel):
-    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)

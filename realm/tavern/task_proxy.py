@@ -8,7 +8,8 @@ import httpx
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
-from realm.tavern.passing import Neighbour, NothingBody
+from realm.core.web import NothingBody
+from realm.tavern.passing import Neighbour
 
 
 def task_routes(transport: httpx.AsyncBaseTransport | None = None) -> APIRouter:

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from realm.tavern.passing import Neighbour, NothingBody
+from realm.core.web import NothingBody
+from realm.tavern.passing import Neighbour
 
 # What an id may consist of anywhere in the realm: nothing that could lead to another address of the vault.
 Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]

@@ -19,6 +19,7 @@ from realm.core.clock import SYSTEM, Clock
 from realm.core.ids import check_id
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
+from realm.core.web import NothingBody
 from realm.vault import checkpoint_views as views
 from realm.vault.checkpoint_views import MAX_KEY, Asked, Order, Sort, Verdicts
 from realm.vault.keeper.mending import Bring
@@ -41,10 +42,6 @@ class Crowning:
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class NothingBody(_Body):
-    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
 
 
 class PinBody(_Body):

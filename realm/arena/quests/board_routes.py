@@ -23,6 +23,7 @@ from realm.core.errors import BadInput, NoSpace
 from realm.core.ids import check_id
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
+from realm.core.web import NothingBody
 
 MAX_UPLOAD = 2 * 1024**3
 SPARE_BYTES = 256 * 1024**2
@@ -55,10 +56,6 @@ class GenerateBody(_Body):
     level: int = Field(ge=1, le=1000)
     count: int = Field(ge=1, le=20_000)
     priority: Priority = "normal"
-
-
-class NothingBody(_Body):
-    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
 
 
 def board_router(paths: Paths, generate: Generate) -> APIRouter:

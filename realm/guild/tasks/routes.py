@@ -6,20 +6,14 @@ from contextlib import closing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
 
 from realm.core.paths import Paths
 from realm.core.store import read_facts
+from realm.core.web import NothingBody
 from realm.guild.tasks import runs
 from realm.guild.tasks.choice import BUSY_PERCENT
 from realm.guild.tasks.load import device_stats
 from realm.guild.tasks.master import TaskMaster, view
-
-
-class NothingBody(BaseModel):
-    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def task_router(paths: Paths, master: TaskMaster) -> APIRouter:

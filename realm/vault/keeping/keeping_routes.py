@@ -15,6 +15,7 @@ from realm.core.errors import RealmError
 from realm.core.ids import check_id
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
+from realm.core.web import NothingBody
 from realm.vault.keeping import archivist, chronicle, model_trash
 from realm.vault.keeping.archivist import Backup
 
@@ -43,10 +44,6 @@ class ModelBody(_Body):
 
     confirm: str = Field(max_length=128)
     current_model: bool = False
-
-
-class NothingBody(_Body):
-    """An empty object; a foreign page cannot send it as a simple request."""
 
 
 def shown(backup: Backup) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from realm.core.hosts import Hosts
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
 from realm.core.version import build_id, version
+from realm.core.web import NothingBody
 from realm.vault.ancestry import line_of
 from realm.vault.keeper.asset_files import manifest_of
 from realm.vault.keeper.assets import check_asset_id
@@ -34,12 +35,6 @@ NEEDS: dict[str, Role] = {"/scan": "operate"}
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})\Z")
 _MATCH = re.compile(r'"([0-9a-f]{64})"\Z')
 Id = Annotated[str, Path(min_length=1, max_length=128)]
-
-
-class NothingBody(BaseModel):
-    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ReceiveBody(BaseModel):

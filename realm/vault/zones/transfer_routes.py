@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from realm.core.ids import check_id
 from realm.core.paths import Paths
 from realm.core.store import open_facts, read_facts
+from realm.core.web import NothingBody
 from realm.vault.keeper.assets import check_asset_id
 from realm.vault.zones import registry as zones
 from realm.vault.zones import transfer_rows as rows
@@ -18,12 +19,6 @@ from realm.vault.zones.strongholds_copy import overview as strongholds
 from realm.vault.zones.transfer_runner import Runner
 
 Id = Annotated[str, Path(min_length=1, max_length=128)]
-
-
-class NothingBody(BaseModel):
-    """An empty object; the body is there so that a foreign page cannot send the request as a simple one."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class TransferBody(BaseModel):

@@ -14,7 +14,7 @@ from realm.core.seeds import derive_seed
 from realm.guild.skills.config import Gym, SkillConfig
 from realm.guild.skills.gym.frame import key_of, partition, read_prompt, write_prompt
 from realm.guild.skills.gym.task import NUMBERS, Entry, Task, answer_in, package_version
-from realm.guild.skills.types import SPLITS, Item, LevelInfo, Score, SkillInfo, Split
+from realm.guild.skills.types import Item, LevelInfo, Score, SkillInfo, Split, check_call
 
 STATIC_COUNT = 5
 STYLES = ("brief",)
@@ -54,10 +54,7 @@ class GymSkill:
         Raises BadInput for a level, split or count that does not exist, Corrupt when the task fails.
         """
         self._check_level(level)
-        if split not in SPLITS:
-            raise BadInput(f"unknown split {split!r}", hint=f"known: {', '.join(SPLITS)}")
-        if count < 0:
-            raise BadInput(f"count is {count}", hint="a number from 0 up is needed")
+        check_call(split, count)
         avoid = frozenset() if split == "train" else frozenset(item.key for item in self._static(level))
         return list(islice(_Stream(self, level, split, seed, avoid), count))
 
