@@ -11,7 +11,10 @@ const read = (name) => readFileSync(join(OUT, name));
 const gz = (name) => (/\.(woff2|png)$/.test(name) ? read(name).length : gzipSync(read(name)).length);
 const sum = (names) => names.reduce((total, name) => total + gz(name), 0);
 
-/** What a browser loads for "/": the entry with all it imports, the chart that follows at once, and the worker. */
+/** Parts of "/" that load only when somebody asks for them or leaves for another page; all others belong to the first visit. */
+const ASKED_FOR = /^src\/(pages\/|quests\/AddQuest|tavern\/(LossTable|SkipDialog|WhyText)|shell\/NoticeList|signals\/|i18n\/en\.(pages|tavern))/;
+
+/** All that a first visit of "/" can fetch: the entry with its imports, what it loads by itself (also on an event), the worker. */
 function firstLoad() {
   const manifest = JSON.parse(read('.vite/manifest.json').toString());
   const seen = new Set();
@@ -24,8 +27,9 @@ function firstLoad() {
     for (const css of chunk.css ?? []) out.add(css);
     for (const asset of chunk.assets ?? []) out.add(asset);
     for (const next of chunk.imports ?? []) visit(next);
+    for (const next of chunk.dynamicImports ?? []) if (!ASKED_FOR.test(next)) visit(next);
   };
-  for (const key of ['index.html', 'node_modules/uplot/dist/uPlot.esm.js']) visit(key);
+  visit('index.html');
   for (const worker of files.filter((name) => name.includes('feed.worker'))) out.add(worker);
   return [...out];
 }

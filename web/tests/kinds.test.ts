@@ -10,7 +10,7 @@ const table = source.slice(source.indexOf('EVENT_KINDS: dict'), source.indexOf('
 const KINDS = [...table.matchAll(/^ {4}"([a-z_]+\.[a-z_]+)":/gm)].map((found) => found[1] ?? '');
 const GAME_WORDS = /\b(quests?|battle|hero|critical|blocked|gold)\b/i;
 
-beforeAll(() => loaded.load());
+beforeAll(() => loaded.all());
 afterEach(() => { prefs.labels = 'both'; });
 
 describe('every kind of event', () => {

@@ -65,7 +65,7 @@ describe('a setting in its field', () => {
 });
 
 describe('words of the server', () => {
-  beforeAll(() => loaded.load());
+  beforeAll(() => loaded.all());
   it.each(['default', 'preset tiny', 'config.json', 'environment'])('origin %j has a sentence', (origin) => expect(strings).toHaveProperty([originOf(origin)[0]]));
   it('name the fields of a refusal', () => {
     const body = { error: { message: 'no', hint: 'do', facts: { fields: { 'skills.bin.weight': 'too small' } } } };

@@ -12,7 +12,7 @@ import { nextRank, rankOf } from '../src/text/rank';
 import { pageTitle, runState, spoken } from '../src/text/state';
 import { event, snapshot } from './facts';
 
-beforeAll(() => loaded.load());
+beforeAll(() => loaded.all());
 
 describe('templates', () => {
   it('put values in and leave optional parts out', () => {

@@ -2,6 +2,7 @@
 import type { FeedMessage, LinkState } from './feed';
 import { SILENCE_MS, stepsBetween, withEvent, withTick } from './reduce';
 import { sharedPort } from './shared';
+import { together } from './together';
 import type { RealmEvent, Snapshot } from './types';
 
 declare const __BUILD__: string;
@@ -133,16 +134,16 @@ class RealmState {
 export const realm = new RealmState();
 
 /** Without shared workers the page holds the stream itself, and lets it go while it is hidden. */
-async function ownFeed(): Promise<void> {
+async function ownFeed(take: (message: FeedMessage) => void): Promise<void> {
   const { Feed } = await import('./feed');
-  const feed = new Feed((message) => realm.take(message));
+  const feed = new Feed(take);
   const follow = () => (document.hidden ? feed.stop() : feed.resync());
   document.addEventListener('visibilitychange', follow);
   follow();
 }
 
-function sharedFeed(port: MessagePort): void {
-  port.onmessage = (sent: MessageEvent<FeedMessage>) => realm.take(sent.data);
+function sharedFeed(port: MessagePort, take: (message: FeedMessage) => void): void {
+  port.onmessage = (sent: MessageEvent<FeedMessage>) => take(sent.data);
   const say = (type: 'hello' | 'show' | 'hide' | 'bye') => port.postMessage({ type });
   document.addEventListener('visibilitychange', () => say(document.hidden ? 'hide' : 'show'));
   addEventListener('pagehide', () => say('bye'));
@@ -153,12 +154,15 @@ function sharedFeed(port: MessagePort): void {
 /** Connects this page once; the clock that ages values stands still while the page is hidden. */
 export function connect(): void {
   document.addEventListener('visibilitychange', () => !document.hidden && realm.catchUp());
-  const port = sharedPort(() => void ownFeed());
-  if (port) sharedFeed(port);
-  else void ownFeed();
+  let acted = -Infinity;
+  for (const kind of ['pointerdown', 'keydown']) addEventListener(kind, () => (acted = Date.now()), { capture: true, passive: true });
+  const take = together((message) => realm.take(message), { now: Date.now, acted: () => acted, hidden: () => document.hidden });
+  const port = sharedPort(() => void ownFeed(take));
+  if (port) sharedFeed(port, take);
+  else void ownFeed(take);
   // A tick brings the clock along; a second of its own would be a second picture.
   setInterval(() => {
     const now = Date.now();
-    if (!document.hidden && Math.abs(now - realm.now) > 900) realm.now = now;
+    if (!document.hidden && now - realm.now > (now - realm.lastWord < 2_000 ? 1_500 : 900)) realm.now = now;
   }, 1_000);
 }

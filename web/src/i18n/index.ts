@@ -10,7 +10,8 @@ export type { Key } from './strings';
 function template(key: string): string | undefined {
   const plain = Object.hasOwn(strings, key) ? strings[key] : undefined;
   if (prefs.labels !== 'real') return plain;
-  if (!loaded.done) void loaded.load();
+  if (!loaded.tavern) void loaded.load('tavern');
+  void loaded.pages;
   return strings[`${key}.real`] ?? plain;
 }
 

@@ -1,16 +1,30 @@
-// Whether the strings outside the landing page have arrived; texts that can use them read this.
+// Which strings have arrived beyond those of the landing page's first sight; texts that can use them read this.
 import { addStrings } from './strings';
 
-class Loaded {
-  done = $state(false);
-  #asked: Promise<void> | null = null;
+const FILES = {
+  /** What the landing page says later: summaries, explanations, its words under "Real" labels. */
+  tavern: () => import('./en.tavern.json'),
+  pages: () => import('./en.pages.json'),
+} as const;
+type File = keyof typeof FILES;
 
-  load(): Promise<void> {
-    this.#asked ??= import('./en.pages.json').then((file) => {
-      addStrings(file.default);
-      this.done = true;
+class Loaded {
+  tavern = $state(false);
+  pages = $state(false);
+  #asked = new Map<File, Promise<void>>();
+
+  /** Fetches a file of strings once. */
+  load(file: File): Promise<void> {
+    const asked = this.#asked.get(file) ?? FILES[file]().then((words) => {
+      addStrings(words.default);
+      this[file] = true;
     });
-    return this.#asked;
+    this.#asked.set(file, asked);
+    return asked;
+  }
+
+  async all(): Promise<void> {
+    await Promise.all([this.load('tavern'), this.load('pages')]);
   }
 }
 

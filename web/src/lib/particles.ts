@@ -19,8 +19,8 @@ interface Box {
 }
 
 const MOST = 40;
-/** Thirty pictures a second, by a timer: an animation frame would wake the browser for each it leaves out. */
-const PICTURE_MS = 33;
+/** Twenty pictures a second, by a timer: an animation frame would wake the browser for each it leaves out. */
+const PICTURE_MS = 50;
 const REACH = 240;
 
 const around = (x: number, y: number): Box => ({

@@ -2,7 +2,6 @@
 import { plain } from '../guild/plain';
 import * as format from '../lib/format';
 import { maybe, t } from '../i18n';
-import { loaded } from '../i18n/loaded.svelte';
 import { prefs } from '../lib/prefs.svelte';
 import type { RealmEvent } from '../data/types';
 import type { CoreIcon } from '../generated/icons';
@@ -126,8 +125,5 @@ function params(event: RealmEvent): Record<string, string | null> {
 
 /** One sentence about the event. */
 export function sentence(event: RealmEvent): string {
-  const text = maybe(`event.${event.kind}`, params(event));
-  // Rare words come with those of the pages; who reads this is told when they have arrived.
-  if (text === null && !loaded.done) void loaded.load();
-  return text ?? plain([event.kind, event.subject].filter(Boolean).join(': '));
+  return maybe(`event.${event.kind}`, params(event)) ?? plain([event.kind, event.subject].filter(Boolean).join(': '));
 }
