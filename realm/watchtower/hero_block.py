@@ -42,7 +42,7 @@ def hero_block(inputs: Inputs, life: Life) -> Block:
 
 def _model(inputs: Inputs) -> str | None:
     name, params = text(inputs.hero, "model"), whole(inputs.hero, "params")
-    return f"{name} ({short_count(params)} parameters)" if name and params else name
+    return f"{name} ({short_count(params)} parameters)" if name and params and "parameters" not in name else name
 
 
 def short_count(n: int) -> str:

@@ -50,6 +50,59 @@ def test_page_is_clean(browser: Browser, realm: Running, path: str, size: tuple[
     assert max(wide) <= 0, "the page scrolls sideways"
 
 
+# Whether the chart has a pixel in the colour that a name stands for in the theme in force.
+DRAWN_IN = """name => {
+    const chart = document.querySelector('main .surface canvas');
+    if (!chart) return false;
+    const probe = document.body.appendChild(document.createElement('i'));
+    probe.style.color = `var(${name})`;
+    const [r, g, b] = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
+    probe.remove();
+    const { data } = chart.getContext('2d').getImageData(0, 0, chart.width, chart.height);
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] === 255) return true;
+    }
+    return false;
+}"""
+
+
+def test_the_chart_is_drawn_in_the_theme_that_is_chosen(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    realm.until(lambda: (realm.snapshot()["hero"]["step"] or 0) > 60, 300, "a curve")
+    for system in ("dark", "light"):
+        page.emulate_media(color_scheme=system)  # type: ignore[arg-type]
+        for theme in ("Lantern", "Parchment", "High contrast"):
+            page.goto(realm.url() + "/settings")
+            page.get_by_role("radio", name=theme).check()
+            page.get_by_role("navigation", name="Places").get_by_role("link", name="Tavern").click()
+            page.wait_for_function(DRAWN_IN, arg="--gold")
+    page.evaluate("document.documentElement.dataset.theme = 'parchment'")
+    page.wait_for_function(DRAWN_IN, arg="--gold")
+    assert watched.errors == []
+
+
+def test_dragging_over_the_chart_asks_the_server_for_that_range(realm: Running, watched: Watched) -> None:
+    page = watched.page
+    realm.until(lambda: (realm.snapshot()["hero"]["step"] or 0) > 60, 300, "a curve")
+    page.goto(realm.url())
+    chart = page.locator("main .surface canvas")
+    chart.scroll_into_view_if_needed()
+    page.wait_for_function(DRAWN_IN, arg="--gold")
+    box = chart.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.4, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, middle, steps=4)
+    with page.expect_request(lambda sent: "/api/metrics?from=" in sent.url) as asked:
+        page.mouse.up()
+    wanted = httpx.URL(asked.value.url).params
+    assert 0 < int(wanted["from"]) < int(wanted["to"])
+    page.get_by_role("button", name="Whole run").click()
+    page.get_by_role("button", name="Whole run").wait_for(state="detached")
+    assert watched.errors == []
+
+
 def test_pause_and_resume_from_the_page(realm: Running, watched: Watched) -> None:
     page = watched.page
     realm.until(lambda: realm.snapshot()["battle"]["state"] == "training", 120, "training")

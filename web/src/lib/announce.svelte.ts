@@ -12,6 +12,8 @@ export interface Toast {
   tone: Tone;
   ms: number;
   action: { label: string; run: () => void } | null;
+  /** Tells of an event, which the log and the bell tell as well: shown only where it covers nothing. */
+  event?: boolean;
 }
 
 export interface Notice {
@@ -23,7 +25,7 @@ export interface Notice {
 }
 
 const BATCH_MS = 30_000;
-const SHOWN = 4;
+const SHOWN = 3;
 const KEPT = 30;
 
 class Announcer {
@@ -54,6 +56,11 @@ class Announcer {
     this.toasts = this.toasts.filter((toast) => toast.id !== id);
   }
 
+  /** Where they would cover something, notices of events are left to the bell. */
+  giveWay(): void {
+    this.toasts = this.toasts.filter((toast) => !toast.event);
+  }
+
   /** Spoken at once, for answers to the person's own action. */
   say(text: string): void {
     this.polite = this.polite === text ? `${text}\u00a0` : text;
@@ -81,7 +88,7 @@ class Announcer {
 
   #show(text: string, look: { icon: CoreIcon; tone: Tone }, ms: number): void {
     const { icon, tone } = look;
-    this.toasts = [...this.toasts, { id: this.#next++, text, icon, tone, ms, action: null }].slice(-SHOWN);
+    this.toasts = [...this.toasts, { id: this.#next++, text, icon, tone, ms, action: null, event: true }].slice(-SHOWN);
   }
 
   #event(event: RealmEvent, late: boolean): void {

@@ -103,7 +103,7 @@ const ALIASES: Record<string, readonly string[]> = {
 
 /** Quests that the curriculum made are named by their skill and level; their file names say nothing else that is not told. */
 export const questName = (name: string): string =>
-  prefs.labels === 'real' ? name : name.replace(/^train_(\w+)_level(\d+)_\d+_\d{8}_\d{6}\.jsonl$/, (_, skill: string, level: string) => `${skill.toUpperCase()} L${level}`);
+  prefs.labels === 'real' ? name : name.replace(/^(?:[0-9a-hjkmnp-tv-z]{26}\.)?train_(\w+)_level(\d+)_\d+_\d{8}_\d{6}\.jsonl$/, (_, skill: string, level: string) => `${skill.toUpperCase()} L${level}`);
 
 function params(event: RealmEvent): Record<string, string | null> {
   const data: Record<string, unknown> = event.data ?? {};
@@ -118,6 +118,7 @@ function params(event: RealmEvent): Record<string, string | null> {
   const step = event.step ?? data.step;
   out.step = typeof step === 'number' ? format.int(step) : null;
   if (typeof out.skill === 'string') out.skill = out.skill.toUpperCase();
+  if (out.metric) out.metric = maybe(`metric.${out.metric}`) ?? out.metric;
   const [correct, n] = [data.correct, data.n];
   if (typeof correct === 'number' && typeof n === 'number' && n > 0) out.share = format.share(correct / n);
   return out;

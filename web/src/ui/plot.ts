@@ -57,7 +57,7 @@ export function ticksOf(scale: Scale, most: number): number[] {
   const { low, high } = scale;
   const decades = scale.log ? Math.log10(high / low) : 0;
   if (decades >= 1) {
-    const times = decades * 3 <= most ? [1, 2, 5] : [1];
+    const times = decades * 3 <= most ? [1, 2, 5] : decades * 2 <= most ? [1, 3] : [1];
     const every = Math.max(1, Math.ceil(decades / most));
     const out: number[] = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += every) {
