@@ -87,6 +87,6 @@ def test_the_header_leaves_a_phone_to_the_page(alone: TavernAlone, browser: Brow
         assert box is not None
         assert box["height"] <= HEADER_PX, path
     page.get_by_role("button", name="Labels and effects").click()
-    page.get_by_label("Effects").select_option("calm")
+    page.get_by_role("combobox", name="Effects").select_option("calm")
     assert page.locator("main").get_attribute("data-effects") == "calm"
     context.close()
