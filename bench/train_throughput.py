@@ -1,11 +1,12 @@
 """Training throughput beside other trainers: same model, same rows, same run, rounds taken in turns.
 
-    .venv/bin/python bench/train_throughput.py [--quick] [--json FILE] [--threads N] [--works mixed,short,vocab152k]
+    .venv/bin/python bench/train_throughput.py [--quick] [--json FILE] [--threads N] [--rounds N]
+        [--works mixed,short,vocab152k] [--peers hf_padded,hf_group_by_length,trl_bfd,raw_loop]
 
 Every side is a process of its own that stays up between its rounds; a round trains all rows of a work once. Tokens are
 real ones, padding not counted. Ours and the peers start from the same random weights of 0.82 M parameters (20 M with the
 vocabulary of 151,936) and use AdamW in fp32. TRL's setting is the fastest of those tried at the start of each work.
-`ours_mb` and `theirs_mb` are the largest resident memory of the process.
+`ours_mb` and `theirs_mb` are the largest resident memory of the process. A peer that ends early is told and left out.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ from bench.throughput.work import Work, make_work  # noqa: E402
 from realm.core.clock import SYSTEM  # noqa: E402
 
 PEERS = ("hf_padded", "hf_group_by_length", "trl_bfd", "raw_loop")
-STEPS = {"mixed": 16, "short": 24, "vocab152k": 4}
+STEPS = {"mixed": 16, "short": 24, "vocab152k": 2}
+ROUNDS = {"mixed": 5, "short": 5, "vocab152k": 3}
+TRIED_STEPS = {"vocab152k": 1}  # of a round in which TRL's settings are tried, where a step takes ten seconds
 GOALS = {
     ("mixed", "hf_padded"): 5.0, ("mixed", "hf_group_by_length"): 1.3, ("mixed", "trl_bfd"): 2.5,
     ("short", "trl_bfd"): 3.5, ("vocab152k", "hf_group_by_length"): 4.0, ("vocab152k", "trl_bfd"): 10.0,
 }  # fmt: skip
 MEMORY_GOALS = {("vocab152k", "hf_group_by_length"): 0.2}
 OURS = {"mixed": 26, "short": 72, "vocab152k": 24}  # rows of a micro-batch
+AS_THE_ARENA = {"OMP_WAIT_POLICY": "PASSIVE"}  # as the weaver starts it
 TRL_SETTINGS = [
     {"max_length": length, "batch_size": batch, "accumulation": steps, "attention": "sdpa"}
     for length, batch, steps in ((512, 1, 4), (512, 4, 1), (1024, 1, 2), (2048, 1, 1))
@@ -109,11 +113,14 @@ def peer_python() -> Path:
     return python
 
 
-def best_trl(python: Path, work: Path, threads: int) -> dict[str, Any]:
+def best_trl(python: Path, work: Work, folder: Path, threads: int) -> dict[str, Any]:
     """Try TRL's settings for two rounds each and return the fastest."""
     found = []
+    rows = work.rows[: work.rows_per_step * TRIED_STEPS.get(work.name, STEPS[work.name])]
+    path = folder / "tried.json"
+    path.write_text(json.dumps({**work.as_json(), "rows": rows}))
     for setting in TRL_SETTINGS:
-        side = Side("trl_bfd", python, work, threads, setting)
+        side = Side("trl_bfd", python, path, threads, setting)
         try:
             side.round()
             found.append((side.round()["seconds"], setting))
@@ -126,7 +133,7 @@ def setting_of(name: str, work: Work, python: Path, path: Path, threads: int) ->
     if name == "ours":
         return {"batch_size": OURS[work.name]}
     if name == "trl_bfd":
-        return best_trl(python, path, threads)
+        return best_trl(python, work, path.parent, threads)
     return {"sampling": "group_by_length" if name == "hf_group_by_length" else "random"}
 
 
@@ -138,22 +145,28 @@ def measure(work: Work, peers: list[str], python: Path, threads: int, rounds: in
         names = ["ours", *peers]
         sides = {
             name: Side(name, Path(sys.executable) if name == "ours" else python, path, threads,
-                       setting_of(name, work, python, path, threads))
+                       setting_of(name, work, python, path, threads), AS_THE_ARENA if name == "ours" else None)
             for name in names
         }  # fmt: skip
         try:
             taken: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-            for number in range(rounds + 1):
+            for name in list(names):
+                try:
+                    sides[name].round()
+                except SystemExit as ended:
+                    if name == "ours":
+                        raise
+                    print(f"{work.name:9} {name:18} left out: {ended}", flush=True)
+                    names.remove(name)
+            for number in range(rounds):
                 turn = number % len(names)
                 for name in names[turn:] + names[:turn]:
-                    found = sides[name].round()
-                    if number:
-                        taken[name].append(found)
-            peaks = {name: side.end() for name, side in sides.items()}
+                    taken[name].append(sides[name].round())
+            peaks = {name: sides[name].end() for name in names}
         finally:
             for side in sides.values():
                 side.close()
-    return [row_of(work, peer, taken, peaks, sides[peer].setting, rounds) for peer in peers]
+    return [row_of(work, peer, taken, peaks, sides[peer].setting, rounds) for peer in names[1:]]
 
 
 def rate(taken: list[dict[str, float]], clock: str) -> float:
@@ -198,14 +211,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rounds of a quarter of the rows")
     parser.add_argument("--json", type=Path, help="write the result to this file")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of every side")
+    parser.add_argument("--rounds", type=int, help="default: 5, of vocab152k 3")
     parser.add_argument("--works", default=",".join(STEPS))
     parser.add_argument("--peers", default=",".join(PEERS))
     asked = parser.parse_args()
     python = peer_python()
     rows = []
     for name in asked.works.split(","):
-        work = make_work(name, max(2, STEPS[name] // 4) if asked.quick else STEPS[name], 7)
-        for row in measure(work, asked.peers.split(","), python, asked.threads, 2 if asked.quick else 5):
+        work = make_work(name, max(1, STEPS[name] // 4) if asked.quick else STEPS[name], 7)
+        rounds = asked.rounds or (2 if asked.quick else ROUNDS[name])
+        for row in measure(work, asked.peers.split(","), python, asked.threads, rounds):
             show(row)
             rows.append(row)
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": asked.threads}

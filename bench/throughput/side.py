@@ -60,25 +60,40 @@ def new_model(config: dict[str, Any], attention: str = "sdpa") -> Any:
     return Qwen3ForCausalLM(made)
 
 
-def run_ours(work: dict[str, Any], setting: dict[str, Any], gate: Gate) -> None:
-    """The engine's own step, as the battle calls it, with AdamW and without averaged weights as the peers have it."""
+def engine(work: dict[str, Any], batch_size: int, threads: int) -> Callable[[], None]:
+    """Return what trains all rows once with the engine's own step, as the battle calls it.
+
+    It uses AdamW and no averaged weights, as the peers do.
+    """
     from realm.arena.formation.batching import plan_batches
     from realm.arena.formation.rows import EncodedRow
+    from realm.arena.kept_memory import keep_freed_memory
     from realm.arena.stepper import Stepper, fix_numerics
     from realm.armory.hero_presets import get_preset
 
-    fix_numerics(setting["threads"])
+    keep_freed_memory()
+    fix_numerics(threads)
     change = {
-        "batch_size": setting["batch_size"], "gradient_accumulation": 1, "learning_rate": RATE, "matrices": "adamw",
+        "batch_size": batch_size, "gradient_accumulation": 1, "learning_rate": RATE, "matrices": "adamw",
         "betas": BETAS, "weight_decay": DECAY, "clip": CLIP, "ema_decay": None,
     }  # fmt: skip
     training = get_preset("tiny").training.model_copy(update=change)
     stepper = Stepper(new_model(work["config"]), training, work["config"]["pad_token_id"])
     rows = [EncodedRow(ids, trained, number) for number, (ids, trained) in enumerate(work["rows"])]
-    plans = iter(range(ROUNDS))
-    while gate.wait():
-        for step in plan_batches([len(row) for row in rows], work["rows_per_step"], next(plans)):
+    lengths = [len(row) for row in rows]
+    seeds = iter(range(ROUNDS))
+
+    def turn() -> None:
+        for step in plan_batches(lengths, work["rows_per_step"], next(seeds)):
             stepper.step([rows[n] for n in step])
+
+    return turn
+
+
+def run_ours(work: dict[str, Any], setting: dict[str, Any], gate: Gate) -> None:
+    turn = engine(work, setting["batch_size"], setting["threads"])
+    while gate.wait():
+        turn()
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from realm.core.store import transaction
 
 SMOOTHING = 0.9
 SPIKE_SIGMAS = 3.0
-SPIKE_WINDOW = 200
+SPIKE_WINDOW = 200  # steps that a loss is compared with, of quests of one kind, skill and level
 EVENT_PAUSE_S = 10.0
 PUBLISH_S = 1.0
 
@@ -33,7 +33,7 @@ class Progress:
         self._paths, self._facts, self._telemetry, self._clock = paths, facts, telemetry, clock
         self._heartbeat = Heartbeat(paths, "arena", clock)
         self._pending: list[tuple[Any, ...]] = []
-        self._recent: deque[float] = deque(maxlen=SPIKE_WINDOW)
+        self._losses: dict[tuple[Any, ...], deque[float]] = {}
         self._speed: deque[tuple[float, int, int]] = deque(maxlen=64)
         self._published = -1e9
         self._spoke = {"battle.best_loss": -1e9, "battle.loss_spike": -1e9}
@@ -93,16 +93,18 @@ class Progress:
 
     def _watch_loss(self, quest: Quest, step: int, loss: float) -> None:
         assert self.smoothed is not None
-        if len(self._recent) == SPIKE_WINDOW:
-            mean = sum(self._recent) / SPIKE_WINDOW
-            sigma = math.sqrt(sum((x - mean) ** 2 for x in self._recent) / SPIKE_WINDOW)
+        # Rows of another level have another loss: a quest is compared with its like.
+        recent = self._losses.setdefault((quest.kind, quest.skill, quest.level), deque(maxlen=SPIKE_WINDOW))
+        if len(recent) == SPIKE_WINDOW:
+            mean = sum(recent) / SPIKE_WINDOW
+            sigma = math.sqrt(sum((x - mean) ** 2 for x in recent) / SPIKE_WINDOW)
             if sigma > 0 and loss > mean + SPIKE_SIGMAS * sigma:
                 self._speak("battle.loss_spike", quest, step, {"loss": loss, "mean": mean, "sigma": sigma})
-        self._recent.append(loss)
+        recent.append(loss)
         if self.best is None or self.smoothed < self.best:
             self.best = self.smoothed
             # Told only when it is visibly better than the last time it was told.
-            if self.best < 0.98 * self._best_told and len(self._recent) > 20 and \
+            if self.best < 0.98 * self._best_told and len(recent) > 20 and \
                     self._speak("battle.best_loss", quest, step, {"loss": self.best}):  # fmt: skip
                 self._best_told = self.best
 

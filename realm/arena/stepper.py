@@ -15,11 +15,12 @@ from torch.nn import functional
 
 from realm.arena.adapters import adapted, merged_weights
 from realm.arena.formation import document_attention
-from realm.arena.formation.batching import split_flat, split_micro, start_cost
+from realm.arena.formation.batching import split_flat, split_lanes, split_micro, start_cost
 from realm.arena.formation.packing import pack_rows, plan_packs, refuse_leak
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch, pad_rows
 from realm.arena.head_entropy import HeadEntropy
+from realm.arena.lanes import MOST_WEIGHTS, Lanes
 from realm.arena.lean_forward import LeanForward
 from realm.arena.optim.flat import from_named, to_named
 from realm.arena.optim.optimiser import Optimiser
@@ -94,6 +95,9 @@ class Stepper:
         plain = allow_lean and not self.adapted and not training.gradient_checkpointing
         lean = plain and lean_fits(config, self.device.type, training.precision, training.max_length)
         self.lean = LeanForward(model) if lean else None
+        self.trained = [weight for weight in model.parameters() if weight.requires_grad]
+        several = lean and torch.get_num_threads() > 1 and sum(weight.numel() for weight in self.trained) <= MOST_WEIGHTS
+        self.lanes = Lanes(torch.get_num_threads()) if several else None
         bare = type(self.head) is nn.Linear and self.head.bias is None and self.head.weight.dtype is torch.float32
         self.plain_head = bare and training.precision == "fp32"
 
@@ -135,6 +139,8 @@ class Stepper:
         lengths, size = [len(row) for row in rows], self.training.batch_size
         if self.training.batching == "packing":
             cuts = plan_packs(lengths, self.training.max_length)
+        elif self.lanes:
+            cuts = split_lanes(lengths, size, FLAT_TOKENS, self.lanes.worth(sum(lengths)))
         elif self.lean:
             cuts = split_flat(lengths, size, FLAT_TOKENS)
         else:
@@ -150,7 +156,7 @@ class Stepper:
         """Fill the gradients of a step; returns loss and gradient norm. An fp16 overflow repeats it with a smaller scale."""
         while True:
             self.optimiser.clear_gradients()
-            loss = self.reduce(sum(self.backward_of(micro, trained) for micro in micros))
+            loss = self.reduce(self._add_gradients(micros, trained))
             if self.scale is not None:
                 self.optimiser.scale_gradients(1 / self.scale.factor)
             norm = self.optimiser.gradient_norm()
@@ -160,6 +166,12 @@ class Stepper:
                 return loss, norm
             if not math.isfinite(loss) or not self.scale.overflowed():
                 return loss, norm
+
+    def _add_gradients(self, micros: Sequence[MicroBatch], trained: int) -> float:
+        """Add the gradients of a step's micro-batches, at once where that pays; returns the step's loss."""
+        if self.lanes is None or len(micros) == 1:
+            return sum(self.backward_of(micro, trained) for micro in micros)
+        return self.lanes.add_gradients(lambda micro: self.loss_sum(micro) / trained, micros, self.trained)
 
     def _note_largest(self, micros: Sequence[MicroBatch]) -> None:
         for micro in micros:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _NAME = re.compile(r"[^\s(),=:]+(?=\()")
 _ARGUMENT = re.compile(r"[^\s(),=:]+")
@@ -11,9 +12,14 @@ _HEAD = re.compile(r"\(([^\s(),=:]+)(?=[ )])")
 
 def to_prefix_form(text: str) -> str:
     """Return `text` with every whole call `op(a, b)` as `(op a b)`, nested ones too."""
+    return _rewritten(text, _read_call)
+
+
+def _rewritten(text: str, read: Callable[[str, int], tuple[str, int] | None]) -> str:
+    """Return `text` with everything that `read` finds written as it says; `read` returns (written, end) or None."""
     found, at = [], 0
     while at < len(text):
-        call = _read_call(text, at)
+        call = read(text, at)
         if call is None:
             found.append(text[at])
             at += 1
@@ -50,16 +56,7 @@ def _plain(kind: re.Pattern[str], text: str, at: int) -> tuple[str, int] | None:
 
 def from_prefix_form(text: str) -> str:
     """Return `text` with every whole `(op a b)` as `op(a, b)`, nested ones too."""
-    found, at = [], 0
-    while at < len(text):
-        call = _read_prefix(text, at)
-        if call is None:
-            found.append(text[at])
-            at += 1
-            continue
-        written, at = call
-        found.append(written)
-    return "".join(found)
+    return _rewritten(text, _read_prefix)
 
 
 def _read_prefix(text: str, at: int) -> tuple[str, int] | None:

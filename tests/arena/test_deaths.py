@@ -45,6 +45,18 @@ def put_deadly(home: Paths) -> None:
     put(home, "good.jsonl", 12, start=500)
 
 
+def assert_set_aside(home: Paths, why: str) -> None:
+    """The deadly quest waits among the failed ones, with its row named, and the next one trained."""
+    found = quest_named(home, "deadly.jsonl")
+    assert (found.state, found.attempts) == ("failed", 3)
+    assert why in found.reason
+    assert "13" in found.reason.split("rows ")[1].split(",")
+    assert quest_named(home, "good.jsonl").state == "completed"
+    deadly = int(found.reason.split("at its step ")[1].split(",")[0])
+    steps = [ledger.extract_step(folder.name) for folder in ledger.folders(home)]
+    assert steps == sorted({deadly - 1, deadly - 1 + 3} - {0}), "what was trained before the deadly step is kept"
+
+
 def test_three_deaths_in_one_step_set_the_quest_aside_and_the_next_one_trains(forge: Forge, home: Paths) -> None:
     configure(home, threads=1)
     put_deadly(home)
@@ -53,18 +65,10 @@ def test_three_deaths_in_one_step_set_the_quest_aside_and_the_next_one_trains(fo
         assert quest_named(home, "deadly.jsonl").state == "processing"
     assert forge.run(home, "train", "--once", deadly=DEADLY) == 0, forge.log.read_text()
 
-    found = quest_named(home, "deadly.jsonl")
-    assert (found.state, found.attempts) == ("failed", 3)
-    assert "the process died 3 times while training it" in found.reason
-    assert "13" in found.reason.split("rows ")[1].split(",")
-    assert quest_named(home, "good.jsonl").state == "completed"
+    assert_set_aside(home, "the process died 3 times while training it")
     assert kinds(home).count("queue.failed") == 1
-    deadly = int(found.reason.split("at its step ")[1].split(",")[0])
-    steps = [ledger.extract_step(folder.name) for folder in ledger.folders(home)]
-    assert steps == sorted({deadly - 1, deadly - 1 + 3} - {0}), "what was trained before the deadly step is kept"
-
     with closing(open_facts(home)) as facts:
-        board.retry(home, facts, found.id)
+        board.retry(home, facts, quest_named(home, "deadly.jsonl").id)
     with battle(home) as one:  # nothing deadly here: a retry goes on at the step that killed
         one.fight()
         assert one.arena.step == 6 + 3
@@ -85,15 +89,8 @@ def test_refused_memory_ends_with_its_name_and_after_three_times_the_next_quest_
     assert "error: out of memory in step" in forge.log.read_text()
     assert forge.run(home, "train", "--once", starved=DEADLY) == 0, forge.log.read_text()
 
-    found = quest_named(home, "deadly.jsonl")
-    assert (found.state, found.attempts) == ("failed", 3)
-    assert "died 3 times while training it (out of memory), each time at its step" in found.reason
-    assert "13" in found.reason.split("rows ")[1].split(",")
-    assert quest_named(home, "good.jsonl").state == "completed"
+    assert_set_aside(home, "died 3 times while training it (out of memory), each time at its step")
     assert kinds(home).count("battle.failed") == 3
-    kept = int(found.reason.split("at its step ")[1].split(",")[0]) - 1
-    steps = [ledger.extract_step(folder.name) for folder in ledger.folders(home)]
-    assert steps == sorted({kept, kept + 3} - {0}), "what was trained before is kept"
     for folder in ledger.folders(home):
         assert all(tensor.isfinite().all() for tensor in load_file(folder / "model.safetensors").values())
 

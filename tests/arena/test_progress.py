@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -105,6 +106,21 @@ def test_a_spike_is_told_and_not_every_time(desk: Desk) -> None:
         desk.step(number, loss=1.0 + 0.01 * (number % 3), seconds=0.1)
     for number in range(211, 221):
         desk.step(number, loss=9.0, seconds=0.1)
+    assert desk.kit.events().count("battle.loss_spike") == 1
+
+
+def test_rows_of_another_level_are_no_spike_and_a_jump_among_them_is(desk: Desk) -> None:
+    """Two levels in turns, as a curriculum feeds them: each is compared with its own losses."""
+    easy, hard = desk.quest, dataclasses.replace(desk.quest, id="Q2", level=(desk.quest.level or 1) + 1)
+    number = 0
+    for turn in range(6):
+        desk.quest = easy if turn % 2 == 0 else hard
+        desk.progress.begin_quest(desk.quest, 100, 0)
+        for _ in range(80):
+            number += 1
+            desk.step(number, loss=(1.0 if desk.quest is easy else 3.0) + 0.01 * (number % 3), seconds=0.1)
+    assert "battle.loss_spike" not in desk.kit.events()
+    desk.step(number + 1, loss=9.0, seconds=20)
     assert desk.kit.events().count("battle.loss_spike") == 1
 
 

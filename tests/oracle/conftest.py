@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,10 @@ from realm.core.manifest import write_manifest
 from realm.core.paths import Paths
 from realm.oracle.batching import Answer, Sampling
 from realm.oracle.checkpoints import Verified
+
+if TYPE_CHECKING:
+    from realm.armory.hero_loading import LoadedHero
+    from realm.oracle.generate import PlainDecoder
 
 PROBLEMS = [f"Compute: {name}({'①⓪' * n}, ①{'⓪' * m})" for name in ("add", "xor", "mul") for n in (1, 2, 3) for m in (0, 2)]
 
@@ -36,6 +40,32 @@ def hero_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = {"id": "tiny", "name": "DIO", "model": "small", "preset": "tiny", "mantra": None}
     (folder / "hero.json").write_text(json.dumps(facts))
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def hero(hero_files: Path) -> LoadedHero:
+    from realm.armory.hero_loading import load_hero
+
+    return load_hero(hero_files)
+
+
+@pytest.fixture(scope="module")
+def plain(hero_files: Path, one_thread: None) -> PlainDecoder:
+    """The oracle's own decoder of the small hero."""
+    import torch
+    from safetensors.torch import load
+
+    from realm.oracle.generate import PlainDecoder
+
+    config = json.loads((hero_files / "config.json").read_text())
+    return PlainDecoder(config, load((hero_files / "model.safetensors").read_bytes()), "cpu", torch.float32)
 
 
 class Home:

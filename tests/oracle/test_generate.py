@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from realm.armory.hero_loading import LoadedHero, load_hero
+from realm.armory.hero_loading import LoadedHero
 from realm.core.errors import Corrupt, Unavailable
 from realm.oracle import generate as module
 from realm.oracle.batching import Completion, Sampling
@@ -16,25 +16,11 @@ from realm.oracle.generate import Decoder, PlainDecoder, generate, is_plain
 from realm.oracle.mind import HubDecoder
 from tests.oracle.conftest import PROBLEMS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NEW = 20
 GQA = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
        "vocab_size": 120, "max_position_embeddings": 256, "initializer_range": 0.3, "bos_token_id": None}  # fmt: skip
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def hero(hero_files: Path) -> LoadedHero:
-    return load_hero(hero_files)
-
-
-@pytest.fixture(scope="module")
-def plain(hero_files: Path) -> PlainDecoder:
-    config = json.loads((hero_files / "config.json").read_text())
-    return PlainDecoder(config, load((hero_files / "model.safetensors").read_bytes()), "cpu", torch.float32)
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load
 
-from realm.armory.hero_loading import LoadedHero, load_hero
+from realm.armory.hero_loading import LoadedHero
 from realm.armory.profiles import PROFILES, Penalties
 from realm.oracle.batching import GREEDY, Sampling
 from realm.oracle.checkpoints import Source, Verified
@@ -20,23 +19,9 @@ from realm.oracle.generate_penalties import RowPenalties, penalty_at
 from realm.oracle.mind import open_mind
 from tests.oracle.conftest import PROBLEMS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NEW = 24
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def hero(hero_files: Path) -> LoadedHero:
-    return load_hero(hero_files)
-
-
-@pytest.fixture(scope="module")
-def decoder(hero_files: Path) -> PlainDecoder:
-    config = json.loads((hero_files / "config.json").read_text())
-    return PlainDecoder(config, load((hero_files / "model.safetensors").read_bytes()), "cpu", torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +73,14 @@ def test_after_a_stop_text_only_the_end_mark_is_left(hero: LoadedHero) -> None:
     assert torch.isfinite(found).all()
 
 
-def runs(decoder: PlainDecoder, prompts: Sequence[list[int]], sampling: Sampling, by: RowPenalties | None, stop: int) -> list:
-    return generate(decoder, prompts, max_new_tokens=NEW, stop_ids=frozenset({stop}), sampling=sampling, penalties=by)
+def runs(plain: PlainDecoder, prompts: Sequence[list[int]], sampling: Sampling, by: RowPenalties | None, stop: int) -> list:
+    return generate(plain, prompts, max_new_tokens=NEW, stop_ids=frozenset({stop}), sampling=sampling, penalties=by)
 
 
-def test_batched_equals_single_with_penalties(hero: LoadedHero, decoder: PlainDecoder, prompts: list[list[int]]) -> None:
+def test_batched_equals_single_with_penalties(hero: LoadedHero, plain: PlainDecoder, prompts: list[list[int]]) -> None:
     end = hero.template.end_id
     decode = hero.template.decode
-    free = runs(decoder, prompts, GREEDY, None, end)
+    free = runs(plain, prompts, GREEDY, None, end)
 
     # What the random model really writes becomes a tag and a stop text, so that both penalties act.
     def written(found: list, begin: int) -> str:
@@ -103,13 +88,13 @@ def test_batched_equals_single_with_penalties(hero: LoadedHero, decoder: PlainDe
         return next(text for text in texts if text.isascii() and text.isprintable() and len(text) > 1)
 
     tag = written(free, 3)
-    once = runs(decoder, prompts, GREEDY, penalties(hero, Penalties((tag,), ((None, 40.0),))), end)
+    once = runs(plain, prompts, GREEDY, penalties(hero, Penalties((tag,), ((None, 40.0),))), end)
     stop = written(once, 6)
     by = penalties(hero, Penalties((tag,), ((None, 40.0),), (stop,)))
-    together = runs(decoder, prompts, GREEDY, by, end)
+    together = runs(plain, prompts, GREEDY, by, end)
     assert together != free
     assert any(decode(one.ids).endswith(stop) and one.finish_reason == "stop" for one in together)
-    assert [runs(decoder, [ids], GREEDY, by, end)[0] for ids in prompts] == together
+    assert [runs(plain, [ids], GREEDY, by, end)[0] for ids in prompts] == together
 
 
 def test_a_mind_asks_as_its_profile_and_grants_the_frame(hero_files: Path) -> None:

@@ -62,6 +62,22 @@ def split_flat(lengths: Sequence[int], batch_size: int, tokens: int) -> list[lis
     return parts
 
 
+def split_lanes(lengths: Sequence[int], batch_size: int, tokens: int, lanes: int) -> list[list[int]]:
+    """Cut one step as `split_flat` does, into as many parts of about equal cost as lanes, or a multiple of it.
+
+    All lanes together hold about `tokens` tokens at a time. Returns positions in `lengths`, a function of the arguments.
+    """
+    order = sorted(range(len(lengths)), key=lambda n: lengths[n])
+    costs = [lengths[n] * (1 + lengths[n] / LONG_ROW) for n in order]
+    parts = lanes * max(1, round(sum(lengths) / tokens), -(-len(order) // (batch_size * lanes)))
+    share, spent = sum(costs) / parts, 0.0
+    cut: list[list[int]] = [[] for _ in range(parts)]
+    for row, cost in zip(order, costs, strict=True):
+        cut[min(parts - 1, int((spent + cost / 2) / share))].append(row)
+        spent += cost
+    return [part[at : at + batch_size] for part in cut for at in range(0, len(part), batch_size)]
+
+
 def start_cost(hidden: int, device: str) -> float:
     """Return the tokens whose computation takes as long as starting one micro-batch, by the model's width.
 
