@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from realm.arena.torchrun import ENDED, tell_end
 from realm.armory.config import Config
 from realm.core.daemon import Heartbeat, StopFlag, lock_holder, single_instance
 from realm.core.errors import Conflict, RealmError
@@ -52,6 +53,7 @@ def _lead(paths: Paths, stop: StopFlag, *, until_idle: bool, max_steps: int | No
             fight(arena, stop, until_idle=until_idle, max_steps=max_steps)
         finally:
             leave(arena)
+        tell_end()
 
 
 def _follow(paths: Paths, *, signals: bool) -> None:
@@ -72,11 +74,12 @@ def _become_torchrun(paths: Paths, processes: int) -> None:
         left.unlink()
     meeting = paths.run / f"meeting-{os.getpid()}"
     os.environ["REALM_MEETING"] = f"file://{meeting}"
+    os.environ[ENDED] = f"{meeting}.ended"
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # no store of torchrun's own for the processes
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # said by the battle itself; torchrun warns without it
     meet = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{meeting}.start", "--rdzv-conf", "store_type=file"]
-    starter = ["-m", "torch.distributed.run", *meet, "--rdzv-id", "battle", "--nnodes", "1", "--nproc-per-node", str(processes)]
+    starter = ["-m", "realm.arena.torchrun", *meet, "--rdzv-id", "battle", "--nnodes", "1", "--nproc-per-node", str(processes)]
     os.execv(sys.executable, [sys.executable, *starter, "-m", "realm.cli", *sys.argv[1:]])  # noqa: S606
 
 

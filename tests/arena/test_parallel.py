@@ -110,7 +110,7 @@ def test_the_processes_meet_where_nobody_else_can_and_leave_nothing(home: Paths,
         assert begun.poll() is None, begun.communicate()[1][-3000:]
         assert listening(begun) <= {"127.0.0.1"}
         os.killpg(begun.pid, signal.SIGTERM)
-        begun.wait(300)  # torchrun calls an end by a signal a failure, whatever its processes say
+        assert begun.wait(300) == 0, begun.communicate()[1][-3000:]
     finally:
         begun.kill()
     assert ledger.extract_step(ledger.folders(home)[-1].name) == lines_of(trace), "the last step is saved"
