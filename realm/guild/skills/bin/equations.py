@@ -17,15 +17,21 @@ _CELL = re.compile(rf"(same|less|more|flip|and|or|xor)\(([{ZERO}{ONE}, ]+)\)=([{
 _SIGNED = ("negate", "absolute_value", "add_signed", "subtract_signed", "overflow")
 
 
-def line_is_true(line: str, width: int | None) -> bool:
-    """Say whether one line of work is a true equation; a line that is none is not true. Never raises."""
+def line_is_true(line: str, width: int | None, goal: Value | None = None) -> bool:
+    """Say whether one line of work is a true equation; a line that is none is not true. Never raises.
+
+    `goal` is the value of the problem: a line `= expression` must have it.
+    """
     try:
-        return len(line) <= MAX_LINE and _true(line.strip(), width)
+        return len(line) <= MAX_LINE and _true(line.strip(), width, goal)
     except (Unreadable, ValueError):
         return False
 
 
-def _true(line: str, width: int | None) -> bool:
+def _true(line: str, width: int | None, goal: Value | None) -> bool:
+    if line.startswith("= "):
+        found = evaluate(Parser(line.removeprefix("= "), lsb=False).whole(), {}, width)
+        return goal is not None and (found.number, found.decimal) == (goal.number, goal.decimal)
     if line.startswith("check: "):
         return _check(line.removeprefix("check: "), width)
     if line.startswith("step: "):

@@ -60,12 +60,13 @@ class Problem:
 class Slot:
     """What is decided for an item before its draw: whether it is novel, the truth of an equation to judge, its nesting.
 
-    `chain` is a mark in [0, 1): below the level's nested share the expression is nested, and the mark says how deep.
+    `chain` is a mark in [0, 1): below `nested`, the share of nested expressions, it is nested, and the mark says how deep.
     """
 
     novel: bool
     truth: bool
     chain: float
+    nested: float
 
 
 def level_needed(problem: Problem, row: Level) -> int:
@@ -87,9 +88,9 @@ def _op_count(row: Level, slot: Slot, at_least: int) -> int:
     """Return the number of operators that a slot asks for: one, or where nested two to `max_ops` evenly."""
     mark = slot.chain
     if at_least < 2:
-        if mark >= row.nested_share:
+        if mark >= slot.nested:
             return 1
-        mark /= row.nested_share
+        mark /= slot.nested
     return 2 + int(mark * (row.max_ops - 1))
 
 

@@ -20,7 +20,7 @@ from realm.guild.skills.split import split_of
 from realm.guild.skills.types import Item, Split
 
 SKILL = "bin"
-VERSION = "2.0.0"
+VERSION = "2.1.0"
 BLOCK = 20  # novelty and truth are dealt exactly within each block of items
 STATIC_COUNT = 5
 FINITE_LEVELS = {1: 3052, 2: 45831}  # level -> number of distinct problems, counted (see skill.py)
@@ -55,7 +55,11 @@ def _block(level: int, split: str, seed: int, number: int) -> tuple[Deal, ...]:
     rng = Random(derive_seed(SKILL, level, seed, split, "block", number))
     places, marks, chains = list(range(BLOCK)), _marks(rng), _marks(rng)
     rng.shuffle(places)
-    slots = [Slot(place < NEW_SHARE * BLOCK, place % 2 == 0, chain) for place, chain in zip(places, chains, strict=True)]
+    nested = LEVELS[level].nested_in(split)
+    slots = [
+        Slot(place < NEW_SHARE * BLOCK, place % 2 == 0, chain, nested)
+        for place, chain in zip(places, chains, strict=True)
+    ]
     return tuple(Deal(slot, mark) for slot, mark in zip(slots, marks, strict=True))
 
 

@@ -5,8 +5,8 @@ Reading of the table where a column leaves room:
 - A problem belongs to the lowest level that can pose it: it uses the level's new operation or form, states the level's
   width, or has an operand of exactly the level's width. So no two levels share a prompt and the split is global.
 - Chains are 15 % of levels 3-5 and 25 % of 6-11; what is new at level 12 is that half of its expressions are nested.
-  Levels 1 and 2 have only 23 and 72 problems of one operator, too few for evals: they nest more. A nested expression
-  has two to `max_ops` operators, evenly. A program has one operator per assignment, `max_ops` in all.
+  Levels 1 and 2 have only 23 and 72 problems of one operator, too few for evals: they nest more. Training items of
+  every level nest at least 40 %. A nested expression has two to `max_ops` operators, evenly. A program has one operator per assignment, `max_ops` in all.
 - Signed and unsigned operations are mixed in one problem from level 20 on.
 - L28 gives 60 % two keys and 15 % one key, which is its 75 % of keyed prompts; L29 gives 60 % unused variables, and more
   definitions in its keys than are used.
@@ -21,6 +21,7 @@ NEW_SHARE = 0.6  # share of problems that use what is new at their level
 CARRY_SHARE = 0.3  # share of additions and subtractions of literals with a carry through width/2 places
 MIXED_FROM = 20  # first level that mixes signed and unsigned operations in one problem
 NESTED_SHARES = {1: 2 / 3, 2: 1 / 2, 3: 0.15, 6: 0.25, 12: 0.5}  # first level -> share of expressions that are nested
+NESTED_TRAINED = 0.4  # least share of nested expressions among training items: at 15 % a small hero hardly learns to nest
 EXPERIMENT_STYLES = ("lsb", "fixed")  # offered everywhere, drawn only when asked for
 STYLES = ("brief", "verify", "show-work", "trace", *EXPERIMENT_STYLES)
 
@@ -93,6 +94,10 @@ class Level:
     def nested_share(self) -> float:
         """Share of expressions with more than one operator, in [0, 1]."""
         return next(share for first, share in reversed(NESTED_SHARES.items()) if first <= self.level)
+
+    def nested_in(self, split: str) -> float:
+        """Share of nested expressions among the items of a split; training items nest at least `NESTED_TRAINED`."""
+        return max(self.nested_share, NESTED_TRAINED) if split == "train" else self.nested_share
 
     @property
     def offered(self) -> tuple[str, ...]:

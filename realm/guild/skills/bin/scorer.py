@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from realm.guild.skills.bin.equations import line_is_true
-from realm.guild.skills.bin.solver import Solution, solve_prompt
+from realm.guild.skills.bin.solver import Solution, evaluate, solve_prompt
 from realm.guild.skills.types import Score
 
 MAX_TEXT = 100_000
@@ -62,5 +62,6 @@ def _work_ok(solution: Solution, work: list[str]) -> bool | None:
     """Say whether every line of work is true; None without any, or where the style asks for none."""
     if not work or solution.reading.lsb or solution.reading.padded or len(work) > MAX_WORK_LINES:
         return None
-    table = solution.reading.to_plain
-    return all(line_is_true(line.translate(table), solution.reading.width) for line in work)
+    reading = solution.reading
+    goal = evaluate(reading.term, {}, reading.width)
+    return all(line_is_true(line.translate(reading.to_plain), reading.width, goal) for line in work)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from realm.guild.skills.bin.build import DECIMAL, Node
+from dataclasses import replace
+
+from realm.guild.skills.bin.build import DECIMAL, LITERAL, Node
 from realm.guild.skills.bin.forms import Problem
 from realm.guild.skills.bin.ops import OPS, to_signed
 from realm.guild.skills.bin.surface import Surface
@@ -17,7 +19,7 @@ def response(problem: Problem, surface: Surface, body: str, style: str) -> str:
     if style == "show-work":
         return "\n".join([*work_lines(problem, surface), *final_check(problem, surface.width), last])
     if style == "trace":
-        return "\n".join([*traced(problem, surface), *final_check(problem, surface.width), last])
+        return "\n".join([*traced(problem, surface), last])
     return last
 
 
@@ -58,10 +60,23 @@ def work_lines(problem: Problem, surface: Surface) -> list[str]:
 
 
 def traced(problem: Problem, surface: Surface) -> list[str]:
-    """Return the position lines of every operation, each followed by its step line."""
+    """Return the position lines of every operation; between two operations stands the expression with the results put in.
+
+    So each operation is worked out on a call that stands right above its lines, and the next one is always the call that
+    closes first: nothing has to be found in the nesting of the prompt.
+    """
     lines: list[str] = []
+    done: set[int] = set()
     for step in problem.steps:
         lines += trace_lines(step.op, [arg.value for arg in step.args], surface.width, surface.digits)
-        if not _is_single(problem):
-            lines.append(step_line(step, surface))
+        done.add(id(step))
+        if problem.expression is not None and step is not problem.steps[-1]:
+            lines.append(f"= {surface.node(with_results(problem.expression, done))}")
     return lines
+
+
+def with_results(node: Node, done: set[int]) -> Node:
+    """Return a tree in which the operations whose `id` is in `done` are replaced by their values."""
+    if id(node) in done:
+        return Node(DECIMAL if OPS[node.op].decimal == "out" else LITERAL, node.value, fixed=node.fixed)
+    return node if node.is_leaf else replace(node, args=tuple(with_results(arg, done) for arg in node.args))

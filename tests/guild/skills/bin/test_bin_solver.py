@@ -10,7 +10,7 @@ from realm.guild.skills.bin import SKILL
 from realm.guild.skills.bin.equations import line_is_true
 from realm.guild.skills.bin.levels import LEVELS, STYLES
 from realm.guild.skills.bin.reading import Unreadable
-from realm.guild.skills.bin.solver import solve_prompt
+from realm.guild.skills.bin.solver import Value, evaluate, solve_prompt
 from realm.guild.skills.types import Item
 
 ALL_STYLES = dict.fromkeys(STYLES, 1.0)
@@ -21,9 +21,10 @@ def _agree(item: Item) -> None:
     *work, last = item.assistant_response.split("\n")
     assert last == solution.line
     assert item.key == solution.key
-    table, width = solution.reading.to_plain, solution.reading.width
+    reading = solution.reading
+    goal = evaluate(reading.term, {}, reading.width)
     for line in work:
-        assert line_is_true(line.translate(table), width), f"{line!r} is false in {item.user_prompt!r}"
+        assert line_is_true(line.translate(reading.to_plain), reading.width, goal), f"{line!r} is false in {item.user_prompt!r}"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -147,8 +148,29 @@ def test_lines_of_work(line: str, true: bool) -> None:
     assert line_is_true(line, 4) is true
 
 
+@pytest.mark.parametrize(
+    ("line", "true"),
+    [
+        ("= add(①, ①⓪)", True), ("= add(decrement(①⓪), ①⓪)", True), ("= ①①", True), ("= add(①, ①)", False),
+        ("= todecimal(①①)", False), ("= 3", False), ("= add(①", False), ("= ", False), ("=", False),
+    ],
+)  # fmt: skip
+def test_an_expression_with_results_put_in_must_have_the_value_of_the_problem(line: str, true: bool) -> None:
+    assert line_is_true(line, 4, Value(3)) is true
+    assert line_is_true(line, 4) is False  # nothing to compare with
+
+
+def test_a_traced_answer_puts_each_result_into_the_expression() -> None:
+    items = SKILL.generate(6, 60, 5, "train", {"trace": 1.0})
+    deep = next(item for item in items if len(item.meta["ops"]) == 3)
+    states = [line for line in deep.assistant_response.split("\n") if line.startswith("= ")]
+    assert [state.count("(") for state in states] == [2, 1]  # one operation less each time; the last one is worked out below
+    assert not any("check" in item.assistant_response for item in items)
+
+
 @given(st.text(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_lines_of_work_never_raise(text: str) -> None:
     for line in (text, f"check: {text}", f"step: {text}", f"{text}=①"):
         assert line_is_true(line, None) in (True, False)
+    assert line_is_true(f"= {text}", None, Value(1)) in (True, False)
