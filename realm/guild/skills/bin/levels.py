@@ -6,7 +6,8 @@ Reading of the table where a column leaves room:
   width, or has an operand of exactly the level's width. So no two levels share a prompt and the split is global.
 - Chains are 15 % of levels 3-5 and 25 % of 6-11; what is new at level 12 is that half of its expressions are nested.
   Levels 1 and 2 have only 23 and 72 problems of one operator, too few for evals: they nest more. Training items of
-  every level nest at least 40 %. A nested expression has two to `max_ops` operators, evenly. A program has one operator per assignment, `max_ops` in all.
+  every level nest at least 40 %. A nested expression has two to `max_ops` operators, evenly. A program has one operator
+  per assignment, `max_ops` in all.
 - Signed and unsigned operations are mixed in one problem from level 20 on.
 - L28 gives 60 % two keys and 15 % one key, which is its 75 % of keyed prompts; L29 gives 60 % unused variables, and more
   definitions in its keys than are used.
