@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/sparring_effect.py [--quick] [--json FILE] [--level 1] [--seeds K] [--sessions 3]
 
-A hero made from nothing is trained until it answers 60 to 90 % of 100 held-out problems of the level. Copies of it go on in
+A hero made from nothing is trained until it answers 65 to 90 % of 200 held-out problems of the level. Copies of it go on in
 three arms: it spars as `realm sparring run` has it spar and trains the rows alone; the same with as many plain rows of the
 level mixed in; and plain rows alone, as many as the first arm's (the control). After each session the hero spars again with
 what it became. All rows pass the check of the product. Everyone is asked the same 200 problems of the eval partition,
@@ -112,20 +112,21 @@ def train_rows(course: Course, rows: Sequence[dict[str, Any]], seed: int) -> int
 
 
 def ready_hero(level: int, seed: int, asked: argparse.Namespace) -> tuple[Course, int]:
-    """Train a new hero until it is right on 60 to 90 % of the level."""
+    """Train a new hero until it is right on 65 to 90 % of as many problems as the exam has: the more, the rarer ones."""
     course = new_course(get_preset("tiny"), seed, asked)
     course.mastered = level - 1
-    probe = draw(course.preset, level, 100, "eval", "ready", seed)
+    count = asked.exam
+    probe = draw(course.preset, level, count, "eval", "ready", seed)
     for batch in batches(course, 2000):
         course.stepper.step(batch)
         course.steps += 1
-        if course.steps % LOOK_EVERY == 0 and (found := right(course, probe)) >= 60:
-            if found <= 90:
-                print(f"seed {seed}: {found} of 100 right after {course.steps} steps", file=sys.stderr, flush=True)
+        if course.steps % LOOK_EVERY == 0 and (found := right(course, probe)) >= 0.65 * count:
+            if found <= 0.9 * count:
+                print(f"seed {seed}: {found} of {count} right after {course.steps} steps", file=sys.stderr, flush=True)
                 return course, found
-            raise SystemExit(f"seed {seed} passed over the range of 60 to 90 % ({found}), take another seed")
+            raise SystemExit(f"seed {seed} passed over the range of 65 to 90 % ({found} of {count}), take another seed")
         if course.steps >= MOST_STEPS:
-            raise SystemExit(f"seed {seed} does not reach 60 % of level {level} in {MOST_STEPS} steps")
+            raise SystemExit(f"seed {seed} does not reach 65 % of level {level} in {MOST_STEPS} steps")
     raise AssertionError("batches end never")
 
 
