@@ -7,7 +7,7 @@ const model = { host: 'box', step: 100, name: 'checkpoint-100', digest: 'ab', by
 
 describe('asking', () => {
   it('leaves out what means nothing to a greedy answer', () => {
-    expect(chatBody('hi', model, { ...GREEDY, seed: 7 })).toEqual({ message: 'hi', host: 'box', step: 100, max_new_tokens: 256 });
+    expect(chatBody('hi', model, { ...GREEDY, seed: 7 })).toEqual({ message: 'hi', host: 'box', step: 100, max_new_tokens: 512 });
     expect(chatBody('hi', model, { ...GREEDY, temperature: 0.5, seed: 7 })).toMatchObject({ temperature: 0.5, top_p: 1, seed: 7 });
   });
   it('exports one line for every answer that carries a seal', () => {

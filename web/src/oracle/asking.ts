@@ -9,7 +9,7 @@ export interface Sampling {
   /** null: the oracle draws one. */
   seed: number | null;
 }
-export const GREEDY: Sampling = { max_new_tokens: 256, temperature: 0, top_p: 1, seed: null };
+export const GREEDY: Sampling = { max_new_tokens: 512, temperature: 0, top_p: 1, seed: null };
 
 /** A fixed question of a skill's exam, with the right answer. */
 export interface Question {
