@@ -18,6 +18,13 @@ from realm.watchtower.sentences import sentence
 # Kinds that begin and end training; what lies between an end and the next beginning is idle time.
 BEGINS = ("battle.started", "battle.resumed", "queue.claimed")
 ENDS = ("battle.paused", "battle.stopped", "battle.failed", "queue.completed", "queue.failed", "queue.skipped")
+# An arena that was ended writes no turn of its own; that it comes up again tells that nothing was trained since its last word.
+_LAST_WORD = """
+SELECT last.seq, last.at FROM (
+    SELECT (SELECT max(seq) FROM events WHERE seq < up.seq AND (
+        kind LIKE 'battle.%' OR kind IN ('checkpoint.saved', 'queue.claimed', 'queue.completed', 'hero.level_up'))) AS seq
+    FROM events up WHERE up.seq > ? AND up.kind IN ('service.up', 'service.mended') AND up.subject = 'arena') found
+JOIN events last ON last.seq = found.seq"""
 RECENT_TURNS = 8  # read before an absence: enough to know which quest was being fought
 COUNTED = {
     "levels": ("hero.level_up",),
@@ -156,6 +163,7 @@ def read_away(
         start = seen.cursor if after is None else after
         if start > end:
             raise BadInput(f"cursor {start} is ahead of the newest event {end}", hint="take a new snapshot")
+        before = _turns(connection, f"seq <= ? ORDER BY seq DESC LIMIT {RECENT_TURNS}", start)[::-1]
         counts = connection.execute("SELECT kind, count(*) AS n FROM events WHERE seq > ? GROUP BY kind", (start,))
         return AwayInputs(
             start=start,
@@ -166,8 +174,8 @@ def read_away(
             step_after=_step_at(connection, end) if step_now is None else step_now,
             counts={row["kind"]: row["n"] for row in counts},
             told={name: _newest(connection, start, COUNTED[name]) for name in TOLD},
-            turns=_turns(connection, "seq > ? ORDER BY seq", start),
-            turns_before=_turns(connection, f"seq <= ? ORDER BY seq DESC LIMIT {RECENT_TURNS}", start)[::-1],
+            turns=_with_falls(connection, start, _turns(connection, "seq > ? ORDER BY seq", start)),
+            turns_before=[turn for _, turn in before],
         )
 
 
@@ -183,11 +191,17 @@ def _step_at(connection: sqlite3.Connection, seq: int) -> int | None:
     return row["step"] if row else None
 
 
-def _turns(connection: sqlite3.Connection, where: str, start: int) -> list[Turn]:
+def _turns(connection: sqlite3.Connection, where: str, start: int) -> list[tuple[int, Turn]]:
     kinds = (*BEGINS, *ENDS)
     marks = ",".join("?" * len(kinds))
-    found = connection.execute(f"SELECT at, kind, subject FROM events WHERE kind IN ({marks}) AND {where}", (*kinds, start))
-    return [Turn(row["at"], row["kind"], row["subject"] or "") for row in found]
+    found = connection.execute(f"SELECT seq, at, kind, subject FROM events WHERE kind IN ({marks}) AND {where}", (*kinds, start))
+    return [(row["seq"], Turn(row["at"], row["kind"], row["subject"] or "")) for row in found]
+
+
+def _with_falls(connection: sqlite3.Connection, start: int, turns: list[tuple[int, Turn]]) -> list[Turn]:
+    """Return the turns with the ends of arenas that came up again later, each right after its last word."""
+    falls = [(row["seq"], Turn(row["at"], "service.down")) for row in connection.execute(_LAST_WORD, (start,))]
+    return [turn for _, turn in sorted([*turns, *falls], key=lambda one: one[0])]
 
 
 def _newest(connection: sqlite3.Connection, start: int, kinds: Sequence[str]) -> list[Event]:

@@ -58,7 +58,10 @@ DRAWN_IN = """name => {
     probe.style.color = `var(${name})`;
     const [r, g, b] = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
     probe.remove();
-    const { data } = chart.getContext('2d').getImageData(0, 0, chart.width, chart.height);
+    const copy = Object.assign(document.createElement('canvas'), { width: chart.width, height: chart.height });
+    const pen = copy.getContext('2d', { willReadFrequently: true });
+    pen.drawImage(chart, 0, 0);
+    const { data } = pen.getImageData(0, 0, copy.width, copy.height);
     for (let i = 0; i < data.length; i += 4) {
         if (data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] === 255) return true;
     }

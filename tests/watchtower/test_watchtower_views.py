@@ -63,6 +63,24 @@ def test_away_counts_what_happened_between_two_cursors(
     assert "idle for 18 min" in facts
 
 
+def test_a_realm_that_was_off_trained_nothing_meanwhile(tower: Watchtower, db: sqlite3.Connection, clock: FakeClock) -> None:
+    def happen(kind: str, after_s: float, **more: Any) -> int:
+        clock.advance(after_s)
+        return write.happen(db, kind, clock, **more)
+
+    left = happen("battle.started", 10, step=0, subject="q1")
+    happen("checkpoint.saved", 60, step=300)  # with the order to end
+    happen("service.up", 2000, subject="vault")
+    happen("service.up", 5, subject="arena")
+    happen("battle.resumed", 5, step=300, subject="q1")
+    clock.advance(30)
+    found = tower.away(left)
+    assert (found["seconds"], found["idle_s"]) == (2100, 2010)
+    # Away since long after the end: idle from the beginning of the absence.
+    assert tower.away(left + 1)["idle_s"] == 2010
+    assert tower.away(left + 2)["idle_s"] == 10
+
+
 def test_away_without_anything_is_empty_and_true(tower: Watchtower, db: sqlite3.Connection, clock: FakeClock) -> None:
     found = tower.away(0)
     assert (found["steps"], found["events"], found["seconds"]) == (None, 0, 0)
