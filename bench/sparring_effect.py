@@ -3,11 +3,11 @@
     .venv/bin/python bench/sparring_effect.py [--quick] [--json FILE] [--level 1] [--seeds K] [--sessions 3]
 
 A hero made from nothing is trained until it answers 65 to 90 % of 200 held-out problems of the level. Copies of it go on in
-three arms: it spars as `realm sparring run` has it spar and trains the rows alone; the same with as many plain rows of the
-level mixed in; and plain rows alone, as many as the first arm's (the control). After each session the hero spars again with
-what it became. All rows pass the check of the product. Everyone is asked the same 200 problems of the eval partition,
-before, after the first session and after the last; intervals are Wilson's at 95 %. One pass over the rows, the preset's
-optimiser as it stands; an arm whose hero can spar no more rests there, and says so.
+three arms: `session`, it spars as `realm sparring run` has it spar and trains the rows; `alone`, the same without the plain
+problems that a session has beside its rows (type 8); and `plain`, as many plain rows as the session's (the control). After
+each session the hero spars again with what it became. All rows pass the check of the product. Everyone is asked the same 200
+problems of the eval partition, before, after the first session and after the last; intervals are Wilson's at 95 %. One pass
+over the rows, the preset's optimiser as it stands; an arm whose hero can spar no more rests there, and says so.
 
 It goes in parts of a few minutes at most. With `--seconds` no part is begun after so many; called again with the same
 `--json` (its heroes lie beside it), it goes on with what is not in that file. Exit code 3: something is left.
@@ -55,7 +55,7 @@ from realm.oracle import generate as generation  # noqa: E402
 LENGTH, LOOK_EVERY, MOST_STEPS = 512, 10, 4000
 DIGEST = "0" * 64
 FIGHTER = Fighter("checkpoint-0", 0, DIGEST)
-ARMS = ("sparring", "mixed", "plain")
+ARMS = ("session", "alone", "plain")
 KINDS = ("served", "raw", "optimiser")
 
 
@@ -208,15 +208,16 @@ class Bench:
         found: dict[str, Any] = {}
         if part.arm != "plain":
             address = derive_seed("sparring_effect", part.seed, part.session)
-            order = Order(level, self.asked.count, address, mix, may_rise=False)
+            rehearsal = 1.0 if part.arm == "session" else 0.0
+            order = Order(level, self.asked.count, address, mix, may_rise=False, rehearsal=rehearsal)
             try:
                 bout = spar(FIGHTER, source, asker(course), order)
             except RealmError as error:
                 return {"ended": error.message}
             rows = list(bout.rows)
             found = {**bout.numbers, "check_passed": check_rows(rows, {"bin": source}, "full").passed}
-        sparred = self.of(Part(part.seed, "sparring", part.session)) or {}
-        extra = sparred.get("rows", 0) if part.arm == "plain" else len(rows) if part.arm == "mixed" else 0
+        sparred = self.of(Part(part.seed, "session", part.session)) or {}
+        extra = sparred.get("rows", 0) if part.arm == "plain" else 0
         if extra:
             draw_seed = derive_seed("plain", part.seed, part.arm, part.session)
             rows += [training_row(item) for item in source.generate(level, extra, draw_seed, "train", mix.at(level))]

@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, str]] = {
         "sparring.max_age_steps": "steps after which sparring rows that still wait are set aside; a level-up does so at once",
         "sparring.samples": "answers drawn for each problem beside the greedy one",
         "sparring.temperature": "temperature of these answers",
+        "sparring.rehearsal": "plain problems of the level beside each other row of a full pack, while it has new ones; 0: none",
         "sparring.exam": "held-out problems of the exam that sparring ends with; 0: none",
     },
     "skill": {

@@ -235,8 +235,9 @@ def _order(paths: Paths, connection: sqlite3.Connection, wish: Wish, rules: Spar
     seed = wish.seed if wish.seed is not None else derive_seed("session", wish.skill, new_ulid())
     styles = answer_styles(active_preset(paths))
     return Order(
-        level, wish.count, seed, styles, rules.balance, rules.samples, rules.temperature, may_rise=wish.level is None
-    )
+        level, wish.count, seed, styles, rules.balance, rules.samples, rules.temperature,
+        may_rise=wish.level is None, rehearsal=rules.rehearsal,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class Sparring(_Table):
     samples: int = Field(default=3, ge=0, le=16)
     temperature: float = Field(default=0.8, gt=0, le=5)
     exam: int = Field(default=60, ge=0, le=500)
+    rehearsal: float = Field(default=1.0, ge=0, le=4, description="plain problems beside each row of a full pack")
 
 
 class Schedule(_Table):

@@ -17,9 +17,9 @@ from realm.guild.skill_client import Grade, Sample, SkillSource
 from realm.guild.skills.split import split_of
 from realm.guild.sparring_check import Report, check_rows
 from realm.guild.sparring_corrupt import corrupt, distance
-from realm.guild.sparring_rows import MOST_WRONG, Balance, Try, balanced_pack, make_rows, rows_of_wrong
+from realm.guild.sparring_rows import MOST_WRONG, Balance, Try, balanced_pack, make_rows, rehearsal_rows, rows_of_wrong
 
-GENERATOR_ID, GENERATOR_VERSION = "sparring", "1"
+GENERATOR_ID, GENERATOR_VERSION = "sparring", "2"
 CHUNK = 128  # prompts a request: a large hero answers them well inside the oracle's time
 MOST_NEW_TOKENS = 1024
 MOST_COUNT = 2000
@@ -67,7 +67,8 @@ class Fighter:
 class Order:
     """What a session is to do: `samples` more answers at `temperature` beside the greedy one, for each of `count` problems.
 
-    With `may_rise` a hero that is right on more than 95 % is asked the next level as well.
+    With `may_rise` a hero that is right on more than 95 % is asked the next level as well. `rehearsal` is the number of
+    plain problems for each other row of a full pack, while the level has new ones.
     """
 
     level: int
@@ -78,6 +79,7 @@ class Order:
     samples: int = 3
     temperature: float = 0.8
     may_rise: bool = True
+    rehearsal: float = 1.0
 
     def fed(self, level: int) -> dict[str, float] | None:
         """Return the answer styles that rows of a level have, None for the skill's own mix."""
@@ -188,10 +190,18 @@ class _Session:
         fresh = [one for one, fit in zip(fresh, self._fits([_longest(Try(one.item, one.golden, one.corrupted)) for one in fresh]),
                                          strict=True) if fit] if fresh else []  # fmt: skip
         pack = balanced_pack(wrong, right, fresh, order.balance)
-        rows = tuple(make_rows(pack, order.balance, self._seed("shuffle")))
+        rehearsal = self._rehearsal(len(make_rows(pack, order.balance, 0)))
+        rows = tuple(make_rows(pack, order.balance, self._seed("shuffle"), rehearsal))
         self._beat(f"checking {len(rows)} rows")
         report = check_rows(rows, {self._source.skill: self._source}, order.balance)
         return Bout(order.level, rows, asked, greedy_right, len(wrong), self._far, len(pack.wrong), report)
+
+    def _rehearsal(self, rows: int) -> list[Sample]:
+        if self._order.balance != "full":
+            return []
+        drawn = self._draw(round(rows * self._order.rehearsal), "rehearsal")
+        fit = self._fits(rehearsal_rows(drawn)) if drawn else []
+        return [item for item, holds in zip(drawn, fit, strict=True) if holds]
 
     def _seed(self, *address: str | int) -> int:
         return derive_seed("sparring", self._source.skill, self._order.level, self._fighter.weights_sha256, self._order.seed,

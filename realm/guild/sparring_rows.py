@@ -2,6 +2,7 @@
 
 Types 1 to 3 are made for every wrong answer that is used; 4 to 7 are the balance pack, without which the hero would
 learn that whatever it wrote itself is wrong. All verdicts are asked in the same words, so the frame tells nothing.
+Type 8 are plain problems of the level beside them: a hero that trains nothing but verdicts and corrections solves worse.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CORRECT, INCORRECT = "correct", "incorrect"
 VERDICTS = {CORRECT: "It is correct.", INCORRECT: "It is incorrect."}
 
 VERDICT_TYPES = (1, 3, 4, 5)
-SOLUTION_TYPES = (2, 6, 7)
+SOLUTION_TYPES = (2, 6, 7, 8)
 _QUESTIONS = {
     **dict.fromkeys(VERDICT_TYPES, "Is this correct?"),
     2: "This is incorrect. Find the correct solution.",
@@ -112,9 +113,15 @@ def balance_rows(pack: Pack) -> list[dict[str, Any]]:
     return rows + [row(7, one.item, "hero", one.right, solution(one)) for one in kept]
 
 
-def make_rows(pack: Pack, balance: Balance, seed: int) -> list[dict[str, Any]]:
+def rehearsal_rows(items: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return type 8: problems as any quest has them, with their golden answers."""
+    return [row(8, item, "golden", None, str(item["assistant_response"])) for item in items]
+
+
+def make_rows(pack: Pack, balance: Balance, seed: int, rehearsal: Sequence[Sample] = ()) -> list[dict[str, Any]]:
     """Return all rows of a session in a seeded order."""
     rows = [made for found in pack.wrong for made in rows_of_wrong(found)] + [confirm(one) for one in pack.fresh]
+    rows += rehearsal_rows(rehearsal)
     if balance == "full":
         rows += balance_rows(pack)
     random.Random(seed).shuffle(rows)

@@ -84,7 +84,7 @@ def test_the_rows_become_a_quest_of_high_priority(home: Paths) -> None:
     assert quest.name.startswith(f"sparring_bin_L3_{quest.rows}_")
     assert [(event["subject"], event["step"], event["data"]["rows"]) for event in told] == [(quest.id, 500, quest.rows)]
     meta = json.loads(sidecar_of(path).read_text())
-    assert (meta["generator_id"], meta["generator_version"], meta["example_count"]) == ("sparring", "1", quest.rows)
+    assert (meta["generator_id"], meta["generator_version"], meta["example_count"]) == ("sparring", "2", quest.rows)
     made = meta["params"]
     assert (made["checkpoint"], made["checkpoint_step"], made["weights_sha256"]) == (name, 500, DIGEST)
     assert made["check"]["false_labels"] == 0

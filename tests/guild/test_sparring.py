@@ -50,6 +50,22 @@ def test_the_seeds_trio_alone_on_request() -> None:
     assert len(bout.rows) == 3 * bout.wrong
 
 
+@pytest.mark.parametrize(("share", "level"), [(1.0, 3), (0.5, 3), (0.0, 3), (4.0, 1)])
+def test_plain_problems_stand_beside_the_rows_while_the_level_has_new_ones(share: float, level: int) -> None:
+    bout = session(rehearsal=share, level=level)
+    plain = of_type(bout, 8)
+    others = len(bout.rows) - len(plain)
+    assert len(plain) == round(others * share) or (level == 1 and 0 < len(plain) < others * share)
+    for row in plain:
+        problem = row["metadata"]["sparring"]["problem"]
+        assert said(row) == (problem["user_prompt"], problem["assistant_response"])
+        assert split_of("bin", level, problem["key"]) == "train"
+    keys = [row["metadata"]["key"] for row in plain]
+    assert len(set(keys)) == len(keys)
+    assert not set(keys) & {row["metadata"]["key"] for row in bout.rows if row not in plain}
+    assert bout.report.passed
+
+
 def test_the_words_of_the_rows() -> None:
     bout = session(0.5)
     for row in of_type(bout, 1):
