@@ -171,11 +171,17 @@ def probe(course: Course, checkpoint: str, levels: Sequence[int]) -> None:
 
 
 def shares_right(course: Course, levels: Sequence[int], count: int) -> dict[int, float]:
-    """Accuracy on `count` held-out problems of each level."""
-    return {
-        level: right(course, draw(course.preset, level, count, "eval", "held-out", course.seed)) / count
-        for level in levels
-    }
+    """Accuracy on `count` held-out problems of each level, drawn a few at a time as evals draw them.
+
+    Drawn at once they would be others: a low level soon runs out of short problems and gives its deepest ones.
+    """
+    found = {}
+    for level in levels:
+        items: list[Item] = []
+        while len(items) < count:
+            items += draw(course.preset, level, course.rules.fresh_items, "eval", "held-out", course.seed, len(items))
+        found[level] = right(course, items[:count]) / count
+    return found
 
 
 def rise(course: Course) -> None:

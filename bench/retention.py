@@ -5,8 +5,9 @@
 `--mastered` takes the checkpoint at which that level of BIN was mastered (the first one after it that is still there),
 `--step` one of a step; without both the newest.
 It is read as the oracle reads it, every file compared with the manifest; answers are greedy, in the answer style examined at
-each level, graded by the skill. No problem was trained; `--seed` draws others. Intervals are Wilson's at 95 %. Exit code 1
-when the share of right answers of a level is below `--floor`.
+each level, graded by the skill. No problem was trained; `--seed` draws others. They are drawn fifteen at a time, as evals
+draw them: drawn at once, a low level soon runs out of short problems and gives its deepest ones. Intervals are Wilson's at
+95 %. Exit code 1 when the share of right answers of a level is below `--floor`.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ from realm.core.version import version  # noqa: E402
 from realm.gate.founding import answer_styles  # noqa: E402
 from realm.guild.intervals import wilson  # noqa: E402
 from realm.guild.skills.bin.skill import SKILL  # noqa: E402
+from realm.guild.skills.types import Item  # noqa: E402
 from realm.oracle.checkpoints import Verified, find_source, list_sources, read_verified  # noqa: E402
 from realm.oracle.mind import Mind, open_mind  # noqa: E402
 
 BATCH = 100
+DRAWN = 15  # fresh problems of an eval
 
 
 def mastered_at(paths: Paths, level: int) -> int:
@@ -57,7 +60,10 @@ def asked_again(mind: Mind, read: Verified, level: int, count: int, seed: int) -
     """Ask `count` problems of a level and return the result row."""
     started, preset = process_time(), HeroPreset.model_validate(read.hero["preset_table"])
     style, profile = answer_styles(preset).examined(level), get_profile(read.profile)
-    items = SKILL.generate(level, count, derive_seed("retention", level, seed) % 2**63, "eval", {style: 1.0})
+    items: list[Item] = []
+    while len(items) < count:
+        address = derive_seed("retention", level, seed, len(items)) % 2**63
+        items += SKILL.generate(level, min(DRAWN, count - len(items)), address, "eval", {style: 1.0})
     longest = max(len(item.assistant_response.encode()) for item in items) + 16
     right = 0
     for begin in range(0, count, BATCH):
