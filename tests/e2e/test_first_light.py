@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from realm.armory.hero_presets import get_preset
+from realm.gate.founding import answer_styles
 from tests.e2e.conftest import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,7 +41,8 @@ def test_bin_level_1_is_mastered_and_the_claim_is_true(realm: Running) -> None:
     # 210 problems of the eval partition, drawn as evals draw them, answered by the newest checkpoint through the oracle.
     # 200 drawn at once would be nearly all of three operators: the level has few others that no training row contains.
     with httpx.Client(timeout=60) as client:
-        asking = {"level": 1, "count": 15, "split": "eval", "styles": {"brief": 1.0}}
+        style = answer_styles(get_preset("tiny")).examined(1)
+        asking = {"level": 1, "count": 15, "split": "eval", "styles": {style: 1.0}}
         draws = [{**asking, "seed": 987654321 + number} for number in range(14)]
         drawn = [client.post(f"{realm.url('skill_bin')}/generate", json=one).json()["samples"] for one in draws]
         asked = [item for samples in drawn for item in samples]
@@ -47,7 +50,7 @@ def test_bin_level_1_is_mastered_and_the_claim_is_true(realm: Running) -> None:
         client.post(f"{realm.url('inference')}/models/load", json={"step": step}).raise_for_status()
         answers = client.post(
             f"{realm.url('inference')}/generate",
-            json={"step": step, "prompts": [item["user_prompt"] for item in asked], "max_new_tokens": 200},
+            json={"step": step, "prompts": [item["user_prompt"] for item in asked], "max_new_tokens": 400},
         ).json()
         right = 0
         for item, answer in zip(asked, answers["answers"], strict=True):

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
+from realm.armory.estimate_view import Ask, view
+from realm.core.paths import Paths
 from tests.e2e.conftest import Running
 from tests.e2e.tavern_browser import PATHS, give_order, loaded, open_context, paused
 
@@ -241,6 +243,27 @@ def test_the_snapshot_follows_the_formulas(realm: Running) -> None:
     for value, made in ((hero["def"], hero["val_loss"] and min(999.0, 1 / hero["val_loss"])),
                         (hero["acc"], hero["acc_n"] and hero["acc_correct"] / hero["acc_n"])):  # fmt: skip
         assert value == (None if made is None else pytest.approx(made))
+
+
+def test_the_memory_calculator_shows_what_the_python_function_gives(realm: Running, browser: Browser) -> None:
+    configured = view(Paths(realm.home), Ask())
+    asked = next(field for field in configured["fields"] if field["name"] == "length")
+    more = view(Paths(realm.home), Ask(length=2 * asked["value"]))
+    assert more["total_bytes"] > configured["total_bytes"]
+    context = open_context(browser)
+    page = context.new_page()
+    page.goto(realm.url() + "/settings")
+    card = page.locator("#memory")
+    for wanted in (configured, more):
+        card.locator("p strong", has_text=bytes_text(wanted["total_bytes"])).wait_for()
+        shown = [[cell.strip() for cell in row] for row in card.locator(".terms li").evaluate_all(
+            "rows => rows.map(row => [...row.querySelectorAll('span')].slice(0, 2).map(cell => cell.textContent))")]  # fmt: skip
+        assert shown == [[term["meaning"], bytes_text(term["bytes"])] for term in wanted["terms"] if term["bytes"] > 0]
+        assert {gpu["id"] for gpu in wanted["gpus"]} == set(
+            card.locator("[data-gpu]").evaluate_all("all => all.map(one => one.dataset.gpu)")
+        )
+        card.get_by_label(asked["meaning"]).fill(str(2 * asked["value"]))
+    context.close()
 
 
 def test_a_wrong_number_or_an_unknown_name_is_found() -> None:
