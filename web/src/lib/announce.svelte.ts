@@ -28,6 +28,16 @@ const BATCH_MS = 30_000;
 const SHOWN = 3;
 const KEPT = 30;
 
+/** The newest ones; what can still be undone is not pushed out by what only tells. */
+function fewest(toasts: readonly Toast[]): Toast[] {
+  const kept = [...toasts];
+  while (kept.length > SHOWN) {
+    const oldest = kept.findIndex((toast) => toast.action === null);
+    kept.splice(Math.max(0, oldest), 1);
+  }
+  return kept;
+}
+
 class Announcer {
   toasts = $state<Toast[]>([]);
   notices = $state<Notice[]>([]);
@@ -48,7 +58,7 @@ class Announcer {
       id: this.#next++, text, icon: options.icon ?? 'info', tone: options.tone ?? 'plain',
       ms: options.ms ?? 5_000, action: options.action ?? null,
     };
-    this.toasts = [...this.toasts, toast].slice(-SHOWN);
+    this.toasts = fewest([...this.toasts, toast]);
     this.say(text);
   }
 
@@ -88,7 +98,7 @@ class Announcer {
 
   #show(text: string, look: { icon: CoreIcon; tone: Tone }, ms: number): void {
     const { icon, tone } = look;
-    this.toasts = [...this.toasts, { id: this.#next++, text, icon, tone, ms, action: null, event: true }].slice(-SHOWN);
+    this.toasts = fewest([...this.toasts, { id: this.#next++, text, icon, tone, ms, action: null, event: true }]);
   }
 
   #event(event: RealmEvent, late: boolean): void {
