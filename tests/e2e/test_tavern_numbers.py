@@ -262,7 +262,9 @@ def test_the_memory_calculator_shows_what_the_python_function_gives(realm: Runni
         assert {gpu["id"] for gpu in wanted["gpus"]} == set(
             card.locator("[data-gpu]").evaluate_all("all => all.map(one => one.dataset.gpu)")
         )
-        card.get_by_label(asked["meaning"]).fill(str(2 * asked["value"]))
+        field = card.get_by_label(asked["meaning"])
+        field.fill(str(2 * asked["value"]))
+        field.blur()
     context.close()
 
 
