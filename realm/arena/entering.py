@@ -12,7 +12,7 @@ import torch
 from realm.arena import adapters, parallel
 from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, versions
 from realm.arena.forming import Cut
-from realm.arena.kept_memory import keep_freed_memory
+from realm.arena.kept_memory import keep_for
 from realm.arena.precision import choose_precision
 from realm.arena.progress import Progress
 from realm.arena.quests.deaths import FightMark, note_death, read_mark
@@ -145,7 +145,7 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     newest = reconcile(paths, facts, enqueue_evals, clock)
     death = read_mark(paths)
     device = parallel.local_device(training_device(config))
-    keep_freed_memory()
+    keep_for(hero.folder)
     fix_numerics(training_threads(config, parallel.world()[1]), device)
     made_by = stepper_kind(config)
     if made_by is not Stepper:
@@ -177,7 +177,7 @@ def follow(paths: Paths) -> None:
     """Train as one of several processes that does not lead: until the leader lets it go."""
     hero, config = active_hero(paths), active_config(paths).config
     device = parallel.local_device(training_device(config))
-    keep_freed_memory()
+    keep_for(hero.folder)
     fix_numerics(training_threads(config, parallel.world()[1]), device)
     parallel.join(device)
     _, stepper = load_fighter(hero, config, device, made_by=stepper_kind(config))

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realm.arena import kept_memory
 from realm.arena.formation.batching import LONG_ROW, split_lanes
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch
@@ -160,3 +162,13 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
         return int(ran.stdout)
 
     assert faults("keep") < 1000 < faults("plain")
+
+
+def test_a_large_hero_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_memory, "keep_freed_memory", lambda: True)
+    with (tmp_path / "model.safetensors").open("wb") as weights:
+        weights.truncate(kept_memory.MOST_WEIGHT_BYTES)
+    assert kept_memory.keep_for(tmp_path)
+    with (tmp_path / "model-2.safetensors").open("wb") as weights:
+        weights.truncate(1)
+    assert not kept_memory.keep_for(tmp_path)
