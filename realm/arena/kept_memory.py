@@ -13,8 +13,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # names of malloc.h
 KEPT = 2**30  # bytes of free memory at the end of the heap that are kept
 LARGEST = 2**28  # bytes of a tensor that comes from the heap; a larger one is mapped and given back
 
-# A larger hero is better off with glibc's own ways: two steps of 0.6 B weights peaked at 22 GB with what is freed kept in one
-# heap, where pieces pile up, and at 13 GB without.
+# The steps of a larger hero are long enough for page faults not to matter, and what it frees should go back.
 MOST_WEIGHT_BYTES = 2**26
 
 
