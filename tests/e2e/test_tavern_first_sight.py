@@ -63,6 +63,7 @@ def test_a_first_visit_fetches_little_and_no_words_of_other_pages(alone: TavernA
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["desktop", "phone"])
 def test_a_notice_covers_no_control_and_no_number(alone: TavernAlone, browser: Browser, size: tuple[int, int]) -> None:
     context = open_context(browser, viewport={"width": size[0], "height": size[1]})
+    shown = []
     for path in ("/", "/vault", "/guild"):
         page = context.new_page()
         page.goto(alone.url() + path)
@@ -71,10 +72,13 @@ def test_a_notice_covers_no_control_and_no_number(alone: TavernAlone, browser: B
         # Either it has a place, or it was left to the bell.
         page.wait_for_selector(".bell-button .count")
         page.wait_for_function(f"() => !document.querySelector('.toasts li') || ({COVERED})() !== null")
-        assert not page.evaluate(COVERED), path
+        covered = page.evaluate(COVERED)
+        assert not covered, path
+        shown += [path] if covered is not None else []
         expect(page.locator(".toasts li")).to_have_count(0)
         page.close()
     context.close()
+    assert shown, "no page shows a notice at all"
 
 
 def test_the_header_leaves_a_phone_to_the_page(alone: TavernAlone, browser: Browser) -> None:
