@@ -141,11 +141,11 @@ class ShardedStepper(ParallelStepper):
         send({"order": "alone", "rows": as_json([row])})
         return self._logits_alone(row)
 
-    def try_step(self, micros: Sequence[MicroBatch]) -> None:
+    def try_step(self, micros: Sequence[MicroBatch], *, clear: bool = True) -> None:
         send({"order": "try", "count": len(micros)})
         for micro in micros:
             send_micro(micro)
-        super().try_step(micros)
+        super().try_step(micros, clear=clear)
 
     def state_tensors(
         self, *, live: bool = False

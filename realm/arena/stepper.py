@@ -22,7 +22,7 @@ from realm.arena.formation.tensors import MicroBatch, pad_rows
 from realm.arena.head_entropy import HeadEntropy
 from realm.arena.lanes import MOST_WEIGHTS, Lanes
 from realm.arena.lean_forward import LeanForward
-from realm.arena.optim.flat import from_named, to_named
+from realm.arena.optim.flat import from_named, norm_of, to_named
 from realm.arena.optim.optimiser import Optimiser
 from realm.arena.precision import DTYPES, LossScale
 from realm.armory.estimate import FLAT_TOKENS, LOGITS_AT_ONCE, lean_fits
@@ -226,17 +226,25 @@ class Stepper:
             found: torch.Tensor = self.head(hidden[at]).float()
         return found
 
-    def try_step(self, micros: Sequence[MicroBatch]) -> None:
-        """Compute the gradients of micro-batches as one step, which is not taken."""
-        self.optimiser.clear_gradients()
+    def try_step(self, micros: Sequence[MicroBatch], *, clear: bool = True) -> None:
+        """Compute the gradients of micro-batches as one step, which is not taken; without `clear` they are added."""
+        if clear:
+            self.optimiser.clear_gradients()
         trained = sum(len(micro.targets) for micro in micros)
         for micro in micros:
             self.backward_of(micro, trained)
 
-    def gradients_of(self, micros: Sequence[MicroBatch]) -> list[torch.Tensor]:
-        """Return copies of the gradients of micro-batches trained as one step, which is not taken."""
-        self.try_step(micros)
-        return [buffer.grads.clone() for buffer in self.optimiser.buffers]
+    def gradient_distance(self, one: Sequence[MicroBatch], other: Sequence[MicroBatch]) -> float:
+        """Return how far the gradients of two ways to cut one step lie apart, as a share of their size; no step is taken.
+
+        Both are computed in the same place, the second added to the negated first: no copy of a large hero's gradients.
+        """
+        self.try_step(one)
+        size = norm_of(buffer.grads for buffer in self.optimiser.buffers)
+        self.optimiser.scale_gradients(-1.0)
+        self.try_step(other, clear=False)
+        apart = norm_of(buffer.grads for buffer in self.optimiser.buffers)
+        return apart / size if size else apart
 
     def _cross_entropy(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         vocabulary = self.head.weight.shape[0]  # type: ignore[index]

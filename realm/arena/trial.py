@@ -164,12 +164,8 @@ def exact(ring: Ring) -> bool:
 def check_accumulation(ring: Ring) -> Check:
     """The gradient of several micro-batches equals that of one."""
     stepper, sample = ring.arena.stepper, ring.sample()
-
-    one = stepper.gradients_of([stepper.lay(sample)])
-    many = stepper.gradients_of([stepper.lay(sample[at : at + 2]) for at in range(0, len(sample), 2)])
-    apart = float(torch.stack([(a - b).double().norm() for a, b in zip(one, many, strict=True)]).norm())
-    size = float(torch.stack([a.double().norm() for a in one]).norm())
-    share, most = apart / size if size else 0.0, ACCUMULATED if exact(ring) else HALF_ACCUMULATED
+    pairs = [stepper.lay(sample[at : at + 2]) for at in range(0, len(sample), 2)]
+    share, most = stepper.gradient_distance([stepper.lay(sample)], pairs), ACCUMULATED if exact(ring) else HALF_ACCUMULATED
     return Check("accumulation", share <= most, f"relative difference {share:.1e}", f"at most {most:.0e}",
                  "set training.gradient_accumulation to 1, and report this")  # fmt: skip
 
@@ -215,18 +211,18 @@ def check_round_trip(ring: Ring) -> Check:
     A disk that refuses is no reason not to train: saving tells it, and is tried again.
     """
     stepper, paths = ring.arena.stepper, ring.arena.paths
-    whole = Weights(*stepper.state_tensors())
-    part = Weights(*(_part(tensors) for tensors in (whole.served, whole.raw, whole.optimiser)))
+    held = Weights(*stepper.state_tensors(live=True))
+    part = Weights(*(_part(tensors) for tensors in (held.served, held.raw, held.optimiser)))
     try:
         back = _there_and_back(paths, part)
     except (OSError, SafetensorError, NoSpace) as refused:
         return Check("round_trip", None, f"left out, the disk refused: {refused}", "", "")
     wrong = _unequal(part, back)
-    complete = _bytes(part) == _bytes(whole)
+    complete = _bytes(part) == _bytes(held)
     if wrong is None and complete:
         stepper.load_state(back.served, back.raw, back.optimiser)
-        wrong = _unequal(whole, Weights(*stepper.state_tensors()))
-    amount = f"{_bytes(part) / 1e6:.1f} of {_bytes(whole) / 1e6:.1f} MB" if not complete else f"{_bytes(whole) / 1e6:.1f} MB"
+        wrong = _unequal(part, Weights(*stepper.state_tensors(live=True)))
+    amount = f"{_bytes(part) / 1e6:.1f} MB" if complete else f"{_bytes(part) / 1e6:.1f} of {_bytes(held) / 1e6:.1f} MB"
     found = f"{amount} came back equal" if wrong is None else f"{wrong} came back different"
     return Check("round_trip", wrong is None, found, "the same bits", "look at the disk: realm doctor")
 
@@ -243,7 +239,7 @@ def _there_and_back(paths: Paths, weights: Weights) -> Weights:
 
 
 def _part(tensors: Mapping[str, torch.Tensor] | None) -> Any:
-    """Return tensors, the smallest first, up to a third of the limit."""
+    """Return copies of tensors, the smallest first, up to a third of the limit."""
     if tensors is None:
         return None
     kept, size = {}, 0
@@ -251,7 +247,7 @@ def _part(tensors: Mapping[str, torch.Tensor] | None) -> Any:
         size += tensor.nbytes
         if size > ROUND_TRIP_BYTES / 3:
             break
-        kept[name] = tensor
+        kept[name] = tensor.clone()
     return kept
 
 
@@ -275,7 +271,7 @@ def check_disk(ring: Ring) -> Check:
     arena = ring.arena
     there = arena.facts.execute("SELECT count(*) FROM checkpoints WHERE state = 'present'").fetchone()[0]
     wanted = max(1, arena.config.retention.newest + 1 - there)
-    needed = wanted * _bytes(Weights(*arena.stepper.state_tensors())) + SPARE_BYTES
+    needed = wanted * _bytes(Weights(*arena.stepper.state_tensors(live=True))) + SPARE_BYTES
     free = shutil.disk_usage(arena.paths.current_model).free
     return Check("disk", free >= needed, f"{free / 1e6:.0f} MB free", f"{needed / 1e6:.0f} MB for {wanted} checkpoints",
                  "free space, or lower retention.newest")  # fmt: skip

@@ -84,6 +84,22 @@ def test_micro_batches_give_the_gradient_of_one_large_batch(make: Make, rows: li
     assert float(difference) <= 1e-6
 
 
+@pytest.mark.parametrize("lean", [True, False])
+def test_the_distance_of_two_gradients_is_that_of_their_copies(make: Make, rows: list[EncodedRow], lean: bool):
+    stepper = make(lean=lean)
+    stepper.step(rows[:8])
+    before = snapshot(stepper)
+    whole, halves = [stepper.lay(rows[:8])], [stepper.lay(rows[:4]), stepper.lay(rows[4:8])]
+    assert 0 < stepper.gradient_distance(whole, halves) <= 1e-6
+    other = [stepper.lay(rows[8:12])]
+    stepper.try_step(whole)
+    first = gradient(stepper)
+    stepper.try_step(other)
+    apart = float((first - gradient(stepper)).norm() / first.norm())
+    assert stepper.gradient_distance(whole, other) == pytest.approx(apart, rel=1e-5)
+    assert all(map(torch.equal, before, snapshot(stepper)))
+
+
 def test_gradient_checkpointing_gives_the_same_gradient(make: Make, rows: list[EncodedRow]):
     plain, checkpointed = make(lean=False), make(lean=False, gradient_checkpointing=True)
     assert plain.step(rows[:8]).loss == pytest.approx(checkpointed.step(rows[:8]).loss, rel=1e-6)

@@ -171,3 +171,18 @@ def test_trials_over_http(ground: Paths) -> None:
         one.fight(max_steps=1)
     (found,) = asyncio.run(get()).json()["trials"]
     assert (found["passed"], len(found["checks"])) == (True, 6)
+
+
+def test_a_trial_copies_no_whole_state(ground: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hero that fits in memory once does not fit twice; the save of a small one does copy."""
+    with battle(ground) as one:
+        asked: list[bool] = []
+        real = one.arena.stepper.state_tensors
+
+        def noted(*, live: bool = False) -> Any:
+            asked.append(live)
+            return real(live=live)
+
+        monkeypatch.setattr(one.arena.stepper, "state_tensors", noted)
+        one.fight(max_steps=1)
+    assert asked == [True, True, True, False]

@@ -6,7 +6,7 @@ one tensor per group. Matrices of equal shape are stacked (for Muon), everything
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +89,11 @@ def _bind(trainable: dict[str, nn.Parameter], buffer: Buffer) -> Buffer:
         parameter.data = view
         parameter.grad = grads[name]
     return buffer
+
+
+def norm_of(tensors: Iterable[torch.Tensor]) -> float:
+    """Return the Euclidean norm over all numbers of some tensors."""
+    return float(torch.stack([tensor.norm() for tensor in tensors]).norm())
 
 
 def to_named(

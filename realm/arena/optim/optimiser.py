@@ -10,7 +10,7 @@ from torch import nn
 from realm.arena.optim import adamw8bit
 from realm.arena.optim.adamw import AdamW
 from realm.arena.optim.adamw8bit import AdamW8bit
-from realm.arena.optim.flat import Buffer, from_named, gather, to_named
+from realm.arena.optim.flat import Buffer, from_named, gather, norm_of, to_named
 from realm.arena.optim.muon import Muon
 from realm.arena.optim.schedule import lr_factor
 from realm.armory.hero_presets import TrainingDefaults
@@ -72,7 +72,7 @@ class Optimiser:
 
     def gradient_norm(self) -> float:
         """Return the Euclidean norm over all gradients."""
-        return float(torch.stack([buffer.grads.norm() for buffer in self.buffers]).norm())
+        return norm_of(buffer.grads for buffer in self.buffers)
 
     def step(self) -> None:
         """Apply the gradients once and move the average."""
