@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from realm.arena.formation.tensors import MicroBatch
 
-LEAST_TOKENS = 256  # of a lane: with fewer the starts of kernels outweigh what another core brings
+# Of a lane, tokens x width x width: with less work the starts of kernels outweigh what another core brings. Measured on two
+# cores: lanes of 1,000 tokens gain nothing at width 64, of 2,000 a tenth; at width 128 lanes of 500 tokens gain a third.
+LEAST_WORK = 2**22
 MOST_WEIGHTS = 2**24  # every lane holds gradients of its own, and the kernels of a larger model are long enough to be shared
 
 
@@ -32,15 +34,15 @@ def one_core_each() -> Iterator[None]:
 
 
 class Lanes:
-    """`count` lanes: the calling thread and others that are kept."""
+    """`count` lanes for a model of width `hidden`: the calling thread and others that are kept."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, hidden: int) -> None:
+        self.count, self.least_tokens = count, LEAST_WORK / hidden**2
         self._others = ThreadPoolExecutor(count - 1, thread_name_prefix="lane")
 
     def worth(self, tokens: int) -> int:
         """Return how many lanes a step of so many tokens is worth."""
-        return max(1, min(self.count, tokens // LEAST_TOKENS))
+        return max(1, min(self.count, int(tokens / self.least_tokens)))
 
     def add_gradients(
         self, loss_of: Callable[[MicroBatch], Tensor], micros: Sequence[MicroBatch], weights: Sequence[nn.Parameter]

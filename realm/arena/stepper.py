@@ -20,7 +20,7 @@ from realm.arena.formation.packing import pack_rows, plan_packs, refuse_leak
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch, pad_rows
 from realm.arena.head_entropy import HeadEntropy
-from realm.arena.lanes import MOST_WEIGHTS, Lanes
+from realm.arena.lanes import MOST_WEIGHTS, Lanes, one_core_each
 from realm.arena.lean_forward import LeanForward
 from realm.arena.optim.flat import from_named, norm_of, to_named
 from realm.arena.optim.optimiser import Optimiser
@@ -89,7 +89,8 @@ class Stepper:
         self.optimiser = self.make_optimiser()
         self.largest = (0, 0, 0)  # rows, padded length, trained positions of the largest micro-batch so far
         config: dict[str, Any] = model.config.to_dict()  # type: ignore[operator,union-attr]
-        self.start_cost = start_cost(int(self.head.weight.shape[1]), self.device.type)
+        hidden = int(self.head.weight.shape[1])
+        self.start_cost = start_cost(hidden, self.device.type)
         self.adapted = adapted(model)
         self.scale = LossScale() if training.precision == "fp16" else None
         plain = allow_lean and not self.adapted and not training.gradient_checkpointing
@@ -97,7 +98,7 @@ class Stepper:
         self.lean = LeanForward(model) if lean else None
         self.trained = [weight for weight in model.parameters() if weight.requires_grad]
         several = lean and torch.get_num_threads() > 1 and sum(weight.numel() for weight in self.trained) <= MOST_WEIGHTS
-        self.lanes = Lanes(torch.get_num_threads()) if several else None
+        self.lanes = Lanes(torch.get_num_threads(), hidden) if several else None
         bare = type(self.head) is nn.Linear and self.head.bias is None and self.head.weight.dtype is torch.float32
         self.plain_head = bare and training.precision == "fp32"
 
@@ -169,8 +170,11 @@ class Stepper:
 
     def _add_gradients(self, micros: Sequence[MicroBatch], trained: int) -> float:
         """Add the gradients of a step's micro-batches, at once where that pays; returns the step's loss."""
-        if self.lanes is None or len(micros) == 1:
+        if self.lanes is None:
             return sum(self.backward_of(micro, trained) for micro in micros)
+        if self.lanes.worth(sum(micro.ids.numel() for micro in micros)) == 1:
+            with one_core_each():  # kernels of so little work are too short to be shared
+                return sum(self.backward_of(micro, trained) for micro in micros)
         return self.lanes.add_gradients(lambda micro: self.loss_sum(micro) / trained, micros, self.trained)
 
     def _note_largest(self, micros: Sequence[MicroBatch]) -> None:

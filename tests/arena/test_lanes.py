@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm.arena import kept_memory
+from realm.arena import lanes as lanes_module
 from realm.arena.formation.batching import LONG_ROW, split_lanes
 from realm.arena.formation.rows import EncodedRow
 from realm.arena.formation.tensors import MicroBatch
-from realm.arena.lanes import Lanes
+from realm.arena.lanes import LEAST_WORK, Lanes
 from realm.arena.stepper import NonFinite, Stepper, fix_numerics
 from realm.armory.hero_loading import LoadedHero
 from realm.armory.hero_presets import HeroPreset
@@ -35,7 +36,9 @@ def _restored() -> Iterator[None]:
 
 
 @pytest.fixture
-def make(new_hero: Callable[[], LoadedHero], small_preset: HeroPreset) -> Make:
+def make(new_hero: Callable[[], LoadedHero], small_preset: HeroPreset, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setattr(lanes_module, "LEAST_WORK", 2**18)  # so that these small steps are divided
+
     def build(threads: int, **change: Any) -> Stepper:
         fix_numerics(threads)
         hero = new_hero()
@@ -117,16 +120,35 @@ def test_an_error_in_a_lane_is_raised_when_all_have_ended(make: Make, broken: in
         return stepper.loss_sum(micro)
 
     with pytest.raises(MemoryError, match="refused"):
-        Lanes(2).add_gradients(loss_of, micros[:2], stepper.trained)
+        Lanes(2, 64).add_gradients(loss_of, micros[:2], stepper.trained)
     assert ended == [1 - broken]
     assert torch.get_num_threads() == 2
     assert not gradients(stepper).any()
 
 
 def test_few_tokens_and_large_heroes_are_not_shared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(make(2).micro_batches(rows_of(4, 4))) == 1
+    stepper, few = make(2), rows_of(2, 4)
+    assert len(stepper.micro_batches(few)) == 1
+    seen: list[int] = []
+    real = stepper.backward_of
+
+    def noted(micro: MicroBatch, trained: int) -> float:
+        seen.append(torch.get_num_threads())
+        return real(micro, trained)
+
+    monkeypatch.setattr(stepper, "backward_of", noted)
+    stepper.step(few)
+    assert (seen, torch.get_num_threads()) == ([1], 2)
     monkeypatch.setattr("realm.arena.stepper.MOST_WEIGHTS", 1000)
     assert make(2).lanes is None
+
+
+@pytest.mark.parametrize(
+    ("hidden", "tokens", "lanes"), [(64, 1500, 1), (64, 2048, 2), (128, 500, 1), (128, 512, 2), (256, 256, 4)]
+)
+def test_wider_heroes_divide_smaller_steps(hidden: int, tokens: int, lanes: int) -> None:
+    assert Lanes(4, hidden).worth(tokens) == lanes
+    assert hidden**2 * tokens / lanes >= LEAST_WORK or lanes == 1
 
 
 @given(
