@@ -99,10 +99,11 @@ def write_checkpoint(
         for file in HERO_FILES:
             if (base / file).is_file():
                 durable.copy_file(base / file, folder / file)
-        digest = sha256_file(folder / manifest.WEIGHTS)
-        complete = Record(**record, canonical_name=name, weights_sha256=digest)
-        durable.write_json(folder / SIDECAR, json.loads(complete.model_dump_json()))
-        manifest.write_manifest(folder, complete.step, name, weights_sha256=digest)
+        with durable.flushing(folder):
+            digest = sha256_file(folder / manifest.WEIGHTS)
+            complete = Record(**record, canonical_name=name, weights_sha256=digest)
+            durable.write_json(folder / SIDECAR, json.loads(complete.model_dump_json()))
+            manifest.write_manifest(folder, complete.step, name, weights_sha256=digest)
         durable.commit_dir(folder, parent / name)
     except BaseException:
         if folder.exists():

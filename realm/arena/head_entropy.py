@@ -22,19 +22,21 @@ class HeadEntropy(Function):
         d_hidden = torch.empty_like(hidden) if needs_hidden else None
         d_weight = torch.zeros_like(weight) if needs_weight else None
         total = hidden.new_zeros(())
+        room = hidden.new_empty(min(at_once, len(targets)), len(weight))
         for begin in range(0, len(targets), at_once):
             part = slice(begin, begin + at_once)
             places = torch.arange(len(targets[part]), device=hidden.device), targets[part]
-            found = torch.log_softmax(hidden[part] @ weight.T, -1)
-            total -= found[places].sum()
-            if d_hidden is None and d_weight is None:
-                continue
-            d_logits = found.exp_()
-            d_logits[places] -= 1
+            logits = torch.mm(hidden[part], weight.T, out=room[: len(targets[part])])
+            right, largest = logits[places], logits.amax(-1, keepdim=True)
+            powers = logits.sub_(largest).exp_()
+            sums = powers.sum(-1, keepdim=True)
+            total += (largest.squeeze(-1) + sums.squeeze(-1).log() - right).sum()
+            # Softmax and its gradient times the sums; the sums are divided out where there are fewer numbers.
+            powers[places] -= sums.squeeze(-1)
             if d_hidden is not None:
-                torch.mm(d_logits, weight, out=d_hidden[part])
+                torch.mm(powers, weight, out=d_hidden[part]).div_(sums)
             if d_weight is not None:
-                d_weight.addmm_(d_logits.T, hidden[part])
+                d_weight.addmm_(powers.T, hidden[part] / sums)
         ctx.save_for_backward(d_hidden, d_weight)
         return total
 

@@ -72,10 +72,12 @@ class Failed(RealmError):
 Work = Callable[[dict[str, Any]], None]
 
 
-def train(work: Work, told: dict[str, Any], processes: int, device: str, stop: StopFlag, beat: Callable[[], None]) -> None:
+def train(
+    work: Work, told: dict[str, Any], processes: int, device: str, shared: Path, stop: StopFlag, beat: Callable[[], None]
+) -> None:
     """Run `work` in `processes` processes until all ended; `stop` is passed on to `stop_of` of the leader.
 
-    `beat` is called as Ray is up.
+    `shared` is a folder that every machine of a cluster reaches; `beat` is called as Ray is up.
 
     Raises Failed with the first expected error of a process, Unavailable without Ray, without its GPUs, or when a process
     ended unexpectedly.
@@ -87,7 +89,9 @@ def train(work: Work, told: dict[str, Any], processes: int, device: str, stop: S
     os.environ.update({name: os.environ.get(name, value) for name, value in chosen.items()})
     import ray
 
-    with tempfile.TemporaryDirectory(prefix="realm-ray-") as scratch, _cluster(ray, processes, scratch, stop):
+    # Ray's sockets need a short path, its workers on other machines one that they reach.
+    place = shared if ADDRESS in os.environ else None
+    with tempfile.TemporaryDirectory(prefix="realm-ray-", dir=place) as scratch, _cluster(ray, processes, scratch, stop):
         beat()
         there = int(ray.cluster_resources().get("GPU", 0))
         if device == "cuda" and there < processes:

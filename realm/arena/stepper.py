@@ -252,7 +252,7 @@ class Stepper:
 
     def _cross_entropy(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         vocabulary = self.head.weight.shape[0]  # type: ignore[index]
-        at_once = max(1, LOGITS_AT_ONCE // int(vocabulary))
+        at_once = max(1, LOGITS_AT_ONCE // int(vocabulary) // (self.lanes.count if self.lanes else 1))
         if len(targets) <= at_once:
             return self._entropy_of(hidden, targets)
         if self.plain_head:

@@ -94,7 +94,8 @@ def _start_ray(paths: Paths, config: Config, processes: int, told: dict[str, Any
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["REALM_HOME"] = str(paths.home)
     beat = Heartbeat(paths, "arena")
-    train(work_under_ray, told, processes, config.device, StopFlag().install(), lambda: beat.beat("starting Ray", force=True))
+    train(work_under_ray, told, processes, config.device, paths.run, StopFlag().install(),
+          lambda: beat.beat("starting Ray", force=True))  # fmt: skip
 
 
 def work_under_ray(told: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from realm.core.errors import Conflict, NoSpace
 
 # Everything half-made carries the process that makes it: `.{name}.{pid}.{random}.{end}`.
 _HALF_MADE = re.compile(r"^\..*\.(\d+)\.[0-9a-f]{8}\.(?:tmp|incoming|gone)$", re.DOTALL)
+FLUSHED_APART = 2**26  # bytes of a file whose flush takes longer than a thread that does it meanwhile
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -196,6 +198,17 @@ def move(source: Path, target: Path, *, spool: bool = False) -> None:
     fsync_dir(target.parent)
     if source.parent != target.parent and not spool:
         fsync_dir(source.parent)
+
+
+@contextmanager
+def flushing(folder: Path) -> Iterator[None]:
+    """Flush the large files of a folder while the body works with them, `commit_dir` flushes the rest; raises NoSpace."""
+    with disk_errors(folder), ThreadPoolExecutor(1, "flush") as apart:
+        large = [path for path in sorted(folder.iterdir()) if path.stat().st_size >= FLUSHED_APART]
+        flushed = [apart.submit(fsync_file, path) for path in large]
+        yield
+        for one in flushed:
+            one.result()
 
 
 def commit_dir(temporary: Path, final: Path) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
+from secrets import token_hex
 
 import psutil
 import pytest
@@ -48,7 +54,7 @@ def test_a_word_is_passed_on() -> None:
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_train, "find_spec", lambda name: None)
     with pytest.raises(Unavailable, match=r"realm-of-training\[ray\]"):
-        ray_train.train(lambda told: None, {}, 2, "cpu", StopFlag(), lambda: None)
+        ray_train.train(lambda told: None, {}, 2, "cpu", Path(), StopFlag(), lambda: None)
 
 
 def test_a_second_start_is_refused_before_ray(home: Paths) -> None:
@@ -91,3 +97,53 @@ def test_two_processes_of_ray_train_as_one_and_stop_at_a_signal(home: Paths) -> 
     assert max(abs(a - b) for a, b in zip(alone[:COMPARED], together[:COMPARED], strict=True)) <= 1e-5
     assert max(abs(a - b) for a, b in zip(alone, together, strict=True)) <= 1e-2
     assert set(trained_examples(trace)[1].values()) == {1}
+
+
+# Two machines as Ray sees them: nodes of one processor each, so that two processes cannot meet on one of them.
+NODES = """
+import sys
+from ray.cluster_utils import Cluster
+small = {"num_cpus": 1, "object_store_memory": 80 * 1024**2, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+cluster = Cluster(initialize_head=True, head_node_args=small)
+cluster.add_node(**{name: value for name, value in small.items() if name != "include_dashboard"})
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@contextmanager
+def two_nodes(environment: dict[str, str]) -> Iterator[str]:
+    """Start a cluster of two nodes of this machine; gives its address."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", NODES], env=environment, text=True, start_new_session=True, **pipes) as nodes:
+        try:
+            assert nodes.stdout is not None
+            address = nodes.stdout.readline().strip()
+            assert address
+            yield address
+        finally:
+            assert nodes.stdin is not None
+            nodes.stdin.close()
+            nodes.wait(START_S)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("ray") is None, reason="the extra [ray] is not installed")
+def test_a_cluster_of_two_nodes_trains_as_one_process(home: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(home, threads=1)
+    put(home, "a.jsonl", 4 * COMPARED)
+    two = twin(home)
+    train(home)
+    for name, value in {**ray_train.QUIET, **ray_train.ALONE, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}.items():
+        monkeypatch.setenv(name, value)
+    with two_nodes(dict(os.environ)) as address:
+        monkeypatch.setenv(ray_train.ADDRESS, address)
+        train(two, "--ray", "2")
+    alone, together = losses(home), losses(two)
+    assert len(alone) == len(together) == COMPARED
+    assert max(abs(a - b) for a, b in zip(alone, together, strict=True)) <= 1e-5
+    assert state(two)["versions"]["processes"] == "2"
+    assert list(two.run.glob("realm-ray-*")) == []

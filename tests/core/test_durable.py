@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,37 @@ def test_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypa
     assert recorder.calls[:at].count("fsync folder") == 2
     assert recorder.calls[at + 1 :] == ["fsync folder"]
     assert (tmp_path / "thing" / "sub" / "b").read_text() == "2"
+
+
+def test_large_files_are_flushed_beside_other_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "FLUSHED_APART", 10)
+    (tmp_path / "large").write_bytes(b"x" * 10)
+    (tmp_path / "small").write_bytes(b"x" * 9)
+    begun, worked = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def flush(path: Path) -> None:
+        begun.set()
+        assert worked.wait(30)
+        seen.append(path.name)
+
+    monkeypatch.setattr(durable, "fsync_file", flush)
+    with durable.flushing(tmp_path):
+        assert begun.wait(30)
+        worked.set()
+    assert seen == ["large"]
+
+
+def test_a_flush_that_fails_apart_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "FLUSHED_APART", 1)
+    (tmp_path / "large").write_bytes(b"x")
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "full", str(path))
+
+    monkeypatch.setattr(durable, "fsync_file", refuse)
+    with pytest.raises(NoSpace), durable.flushing(tmp_path):
+        pass
 
 
 def test_nothing_is_renamed_over_another_thing(tmp_path: Path) -> None:
