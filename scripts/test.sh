@@ -33,7 +33,7 @@ ensure_qwen_tokenizer() {
 }
 
 ensure_chromium
-setup_python training adapters eight-bit ray dev gym
+setup_python training adapters eight-bit ray schools dev gym
 setup_web
 ensure_qwen_tokenizer
 cd "$ROOT"

@@ -52,7 +52,14 @@ def line_of_records(paths: Paths) -> list[Record]:
 
 
 def places_of(record: Record, begin: int) -> list[Place]:
-    """Return the steps a record contains beyond step `begin`, its parent's; raises Corrupt when they are not that many."""
+    """Return the steps a record contains beyond step `begin`, its parent's.
+
+    Raises Corrupt when they are not that many, Unknown when a school took them.
+    """
+    if record.by_school:
+        raise Unknown(f"steps {begin + 1} to {record.step} were taken in a school ({record.training_file}): the answers they"
+                      " learnt from were not kept, they cannot be replayed",
+                      hint=f"begin at {record.canonical_name}")  # fmt: skip
     found = [
         (part, number) for part in record.quests for number in range(part.from_step, part.to_step)
     ]

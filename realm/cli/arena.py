@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from realm.cli.arena_looks import LOOKS
+from realm.cli.arena_school import champion
 from realm.core.paths import open_home
 
 
@@ -53,7 +54,7 @@ def _order(action: str) -> click.Command:
     return order
 
 
-for _look in LOOKS:
+for _look in (*LOOKS, champion):
     command.add_command(_look)
 
 for _action in ("pause", "resume", "skip", "stop", "stop_after_quest"):

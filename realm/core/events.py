@@ -55,6 +55,8 @@ EVENT_KINDS: dict[str, str] = {
     "skill.set_aside": "a skill's server stays away or sends what is wrong; the curriculum goes on without it",
     "skill.returned": "a skill that was set aside sends right problems again and takes part",
     "skill.rusty": "a mastered level failed its retention probe",
+    "school.started": "a school began with the newest checkpoint; data has its exams",
+    "school.finished": "a school ended: data has the exams before and after, or the reason why nothing was saved",
     "sparring.finished": "a sparring session wrote its quest",
     "task.finished": "a task of the task master ended",
     "asset.registered": "the vault learned of an asset",

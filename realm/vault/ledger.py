@@ -26,6 +26,7 @@ from realm.core.store import transaction
 SIDECAR = ".ledger.json"
 DROPPED = ".dropped"
 _CANONICAL = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})-([0-9]{8})-([0-9]{4})\Z")
+SCHOOL = "school: "  # what the training file of a checkpoint that a school made begins with
 METRICS = {"train_loss": "min", "val_loss": "min"}
 
 
@@ -70,6 +71,11 @@ class Record(BaseModel):
     trained_tokens: int
     seconds: float
     quests: list[ConsumedRows]
+
+    @property
+    def by_school(self) -> bool:
+        """Whether its steps were taken in a school, on answers of the hero's own, and not on rows of quests."""
+        return (self.training_file or "").startswith(SCHOOL)
 
 
 def canonical_name(step: int, clock: Clock = SYSTEM) -> str:

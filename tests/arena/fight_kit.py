@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from board_kit import YARDSTICK
-from quest_files import as_bytes, rows, trained_examples
+from quest_files import Row, as_bytes, rows, trained_examples
 
 from realm.arena.battle import Arena, enter, fight, leave
 from realm.arena.quests import board, intake
@@ -21,9 +21,14 @@ from realm.core.store import open_facts, read_facts
 
 def put(paths: Paths, name: str, count: int, *, start: int = 0, priority: str = "normal") -> Quest:
     """Put a quest of `count` rows (4 a step) on the board."""
+    return put_rows(paths, name, rows(count, start), priority=priority)
+
+
+def put_rows(paths: Paths, name: str, given: list[Row], *, priority: str = "normal") -> Quest:
+    """Put a quest of these rows on the board."""
     facts = open_facts(paths)
     spool = paths.home / "queue" / ".given"
-    spool.write_bytes(as_bytes(rows(count, start)))
+    spool.write_bytes(as_bytes(given))
     try:
         quest = intake.accept_spool(paths, facts, spool, name=name, priority=priority, yardstick=YARDSTICK)
         return get_quest(facts, quest)
