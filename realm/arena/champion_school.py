@@ -1,9 +1,9 @@
 """The champion school: GRPO on a skill's own score, for a hero that already solves part of a level (extra `[schools]`).
 
 TRL's GRPOTrainer draws groups of answers and computes the loss; prompts are rendered and answers ended by the hero's own
-template, and the hero's own optimiser takes the steps at a fraction of its rates. The school begins from the weights that are
-served (the average, where there is one), and the average begins anew from the weights it ends with: what is measured, trained
-and served is the same. Nothing is written before the end; then one checkpoint, by the saver of every battle.
+template. The school begins from the weights that are served (the average, where there is one), and the average begins anew
+from the weights it ends with: what is measured, trained and served is the same. Nothing is written before the end; then one
+checkpoint, by the saver of every battle.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 from realm.arena.entering import Arena
+from realm.arena.optim.flat import norm_of
 from realm.arena.optim.optimiser import Optimiser
 from realm.arena.saves import note_save, snapshot
 from realm.arena.school_lessons import (
@@ -122,29 +124,24 @@ class Pupil:
         return [self.text(ids) for part in parts for ids in part]
 
 
-class HerosOptimiser(torch.optim.Optimizer):
-    """The hero's own optimiser, as a trainer wants one; it takes what gradients the parameters have."""
+class SchoolAdamW(torch.optim.AdamW):
+    """AdamW of the school's own on every weight, in place: Muon gives the noise of few rewards the size of a full step.
 
-    def __init__(self, own: Optimiser, model: torch.nn.Module) -> None:
-        self.own = own
-        self.grads = {name: view for buffer in own.buffers for name, view in buffer.views(buffer.grads).items()}
-        self.named = {name: weight for name, weight in model.named_parameters() if name in self.grads}
-        super().__init__(list(self.named.values()), {"lr": own.rate})
+    The hero's optimiser counts the steps; its moments stay as they were.
+    """
+
+    def __init__(self, own: Optimiser, model: torch.nn.Module, rate: float) -> None:
+        self.own, self.weights = own, [weight for weight in model.parameters() if weight.requires_grad]
+        super().__init__(self.weights, lr=own.training.learning_rate * rate, betas=own.training.betas, weight_decay=0.0)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take one step; raises NonFinite before any weight changes."""
-        for name, weight in self.named.items():
-            view = self.grads[name]
-            if weight.grad is None:
-                view.zero_()
-            elif weight.grad.data_ptr() != view.data_ptr():
-                view.copy_(weight.grad)
-                weight.grad = view
-        norm = self.own.gradient_norm()
+        norm = norm_of(weight.grad for weight in self.weights if weight.grad is not None)
         if not math.isfinite(norm):
             raise NonFinite(f"step {self.own.steps + 1}: gradient norm {norm} in the school",
                             hint="nothing was saved; a lower --rate helps")  # fmt: skip
-        self.own.step()
+        super().step()
+        self.own.set_steps(self.own.steps + 1)
 
 
 @dataclass
@@ -187,7 +184,7 @@ def teach_by_trl(
         def _send_telemetry(self) -> None:
             """Nothing is sent."""
 
-    done, own = Taught(), HerosOptimiser(stepper.optimiser, stepper.model)
+    done, own = Taught(), SchoolAdamW(stepper.optimiser, stepper.model, course.rate)
 
     def roll(prompts: Sequence[str], _trainer: Any) -> dict[str, Any]:
         beat(len(done.rewards))
@@ -203,7 +200,8 @@ def teach_by_trl(
         return found
 
     answers = course.groups * course.samples
-    with tempfile.TemporaryDirectory(prefix="realm-school-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="realm-school-") as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about names that TRL uses
         args = GRPOConfig(
             output_dir=scratch, use_cpu=stepper.device.type == "cpu", bf16=stepper.training.precision == "bf16",
             max_steps=course.steps, per_device_train_batch_size=micro_of(answers),
@@ -299,10 +297,8 @@ def _lead(
     arena: Arena, pupil: Pupil, items: Sequence[Sample], course: Course, reward: Reward, stop: StopFlag, teach: Teach,
     say: Callable[[str], None],
 ) -> Taught:  # fmt: skip
-    """Give the lessons at the school's rates; the average of the weights begins anew from where they end."""
-    own, first = arena.stepper.optimiser, arena.step
-    usual, spoke = own.training, max(1, course.steps // 10)
-    slower = {name: getattr(usual, name) * course.rate for name in ("learning_rate", "muon_learning_rate")}
+    """Give the lessons; the average of the weights begins anew from where they end."""
+    own, first, spoke = arena.stepper.optimiser, arena.step, max(1, course.steps // 10)
 
     def beat(step: int) -> None:
         if stop.is_set():
@@ -312,16 +308,21 @@ def _lead(
         arena.progress.status.update(state="training", state_reason=f"school: {course.title}; step {step + 1}", step=first + step)
         arena.progress.publish()
 
-    own.training = usual.model_copy(update=slower)
-    try:
-        taught = teach(arena.stepper, pupil, tokenizer_of(arena), items, course, reward, beat)
-    finally:
-        own.training = usual
+    taught = teach(arena.stepper, pupil, tokenizer_of(arena), items, course, reward, beat)
+    _bind_gradients(arena.stepper)
     if arena.step != first + course.steps:
         raise BadInput(f"the school took {arena.step - first} steps, asked were {course.steps}")
     for buffer, average in zip(own.buffers, own.average, strict=False):
         average.copy_(buffer.weights)
     return taught
+
+
+def _bind_gradients(stepper: Stepper) -> None:
+    """Make the gradients views of the hero's optimiser again: a trainer drops them after each step."""
+    weights = dict(stepper.model.named_parameters())
+    for buffer in stepper.optimiser.buffers:
+        for name, view in buffer.views(buffer.grads).items():
+            weights[name].grad = view
 
 
 def _average_to_weights(own: Optimiser) -> None:
@@ -339,7 +340,7 @@ def _count(arena: Arena, taught: Taught, seconds: float) -> None:
 def _save(arena: Arena, course: Course) -> str:
     """Save the one checkpoint of a school as any other is saved; no loss was measured for it."""
     taken = snapshot(arena)
-    rate = arena.stepper.optimiser.rate * course.rate
+    rate = arena.stepper.training.learning_rate * course.rate
     about = {"train_loss": None, "val_loss": None, "val_set": None, "learning_rate": rate, "skill_name": course.skill,
              "skill_level": course.level, "training_file": f"{SCHOOL}{course.title}"}  # fmt: skip
     arena.saver.start(replace(taken, record={**taken.record, **about}))

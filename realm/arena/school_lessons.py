@@ -26,7 +26,7 @@ SPARE_TOKENS = 16  # beyond the longest golden answer
 class Course:
     """What a school is to do: `steps` optimiser steps, each over `samples` answers to each of `groups` problems.
 
-    `rate` is a factor on the hero's learning rates; `asked` problems are asked at the entrance and in each exam.
+    `rate` is a factor on the hero's learning rate; `asked` problems are asked at the entrance and in each exam.
     """
 
     skill: str
@@ -36,7 +36,7 @@ class Course:
     groups: int = 8
     samples: int = 8
     temperature: float = 1.0
-    rate: float = 0.1
+    rate: float = 0.25
     asked: int = 200
 
     @property

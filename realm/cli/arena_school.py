@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1, 10_000), default=100, show_default=True, help="optimiser steps")
 @click.option("--groups", type=click.IntRange(1, 256), default=8, show_default=True, help="problems of a step")
 @click.option("--samples", type=click.IntRange(2, 64), default=8, show_default=True, help="answers drawn to each problem")
-@click.option("--rate", type=click.FloatRange(0, 10, min_open=True), default=0.1, show_default=True,
-              help="factor on the hero's learning rates")  # fmt: skip
+@click.option("--rate", type=click.FloatRange(0, 10, min_open=True), default=0.25, show_default=True,
+              help="factor on the hero's learning rate")  # fmt: skip
 @click.option("--temperature", type=click.FloatRange(0, 5, min_open=True), default=1.0, show_default=True)
 @click.option("--asked", type=click.IntRange(20, 2000), default=200, show_default=True, help="problems of each exam")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")

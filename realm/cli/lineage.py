@@ -19,7 +19,7 @@ def command() -> None: ...
 @click.argument("checkpoint")
 @click.option("--json", "as_json", is_flag=True)
 def show(checkpoint: str, as_json: bool) -> None:
-    """List every quest in a checkpoint's weights: generator with version, rows trained, and where. Takes a name or a step."""
+    """List every quest and school in a checkpoint's weights: generator with version, rows trained. Takes a name or a step."""
     from realm.core.store import read_facts
     from realm.guild.lineage import BY_HAND, LineageTracker, Provenance
     from realm.vault.ancestry import find_checkpoint, line_of, made_of
@@ -33,13 +33,18 @@ def show(checkpoint: str, as_json: bool) -> None:
         origin = known.get(one.quest, Provenance())
         rows.append({**asdict(one), "generator": one.generator or origin.generator, "generator_version": origin.generator_version,
                      "validators": dict(origin.validators)})  # fmt: skip
+    schools = [{"checkpoint": one.canonical_name, "parent": one.parent, "what": one.training_file}
+               for one in line if one.by_school]  # fmt: skip
     if as_json:
         names = [record.canonical_name for record in line]
-        click.echo(json.dumps({"checkpoint": names[-1], "line": names, "quests": rows}, ensure_ascii=False, indent=1))
+        told = {"checkpoint": names[-1], "line": names, "quests": rows, "schools": schools}
+        click.echo(json.dumps(told, ensure_ascii=False, indent=1))
         return
     for row in rows:
         maker = f"{row['generator'] or BY_HAND} {row['generator_version'] or ''}".strip()
         click.echo(f"{row['quest']}  {row['trained']:>7} of {row['rows']:>7} rows  {maker:28}  {row['name']}")
+    for school in schools:
+        click.echo(f"{school['what']}: from {school['parent'] or 'the base'} to {school['checkpoint']}")
     total = sum(row["trained"] for row in rows)
     click.echo(f"{line[-1].canonical_name}: {total} rows of {len(rows)} quests, over {len(line)} checkpoints")
 

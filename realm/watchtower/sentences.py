@@ -17,6 +17,8 @@ _PLAIN = {
     "skill.set_aside": "skill {subject} is set aside",
     "skill.returned": "skill {subject} takes part again",
     "skill.rusty": "{subject} fell below its level",
+    "school.started": "a school began with {subject}",
+    "school.finished": "a school ended with {subject}",
     "service.fallen": "service {subject} fell and is no longer restarted",
     "service.down": "service {subject} is down",
     "patrol.failed": "a health check failed",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from fight_kit import no_evals, put_rows
+from quest_files import configure, digests
 from test_battle import twin
 
 from realm.arena.battle import enter, fight, leave
-from realm.arena.champion_school import Pupil, Taught, teach_by_trl, tokenizer_of
+from realm.arena.champion_school import Pupil, Taught, hold, teach_by_trl, tokenizer_of
 from realm.arena.school_lessons import Course
 from realm.core.daemon import StopFlag
 from realm.core.paths import Paths
-from realm.guild.skill_client import Sample
+from realm.guild.skill_client import Sample, training_row
+from realm.guild.skills.inside import SkillInside
+from realm.vault import ledger
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,3 +72,46 @@ def test_the_mean_reward_rises_and_the_same_seed_gives_the_same_weights(home: Pa
     again, same, _ = taught_ones(other, 15)
     assert again.rewards == rewards
     assert all(bool((weights[name] == same[name]).all()) for name in weights)
+
+
+class Few(SkillInside):
+    """BIN level 1 with thirty training problems, which a small hero learns in seconds."""
+
+    def generate(
+        self, level: int, count: int, seed: int, split: str, styles: Mapping[str, float] | None = None
+    ) -> list[Sample]:
+        if split != "train":
+            return super().generate(level, count, seed, split, styles)
+        return random.Random(seed).choices(super().generate(level, 30, 0, "train", {"brief": 1.0}), k=count)
+
+
+def battle(paths: Paths, name: str, steps: int, seed: int) -> int:
+    put_rows(paths, name, [training_row(item) for item in Few("bin").generate(1, 24 * steps, seed, "train")])
+    arena = enter(paths, no_evals)
+    try:
+        fight(arena, StopFlag(), until_idle=True)
+        return arena.step
+    finally:
+        leave(arena)
+
+
+def test_a_hero_goes_through_the_school_from_battle_to_battle(home: Paths) -> None:
+    configure(home, training={"batch_size": 24})
+    assert battle(home, "a.jsonl", 200, 1) == 200
+    arena = enter(home, no_evals)
+    try:
+        course = Course("bin", 1, steps=60, seed=3, asked=100)
+        report = hold(arena, course, Few("bin"), {"brief": 1.0}, StopFlag())
+    finally:
+        leave(arena)
+    assert 0.2 <= report.entrance.right / report.entrance.asked <= 0.9
+    assert sum(report.rewards[-20:]) > sum(report.rewards[:20]), report.rewards
+    assert 0 <= report.flat < report.groups == 480
+    folder = home.current_model / report.checkpoint
+    record = ledger.read_record(folder / ledger.SIDECAR)
+    assert (record.step, record.by_school, record.tokens > report.tokens > 0) == (260, True, True)
+    assert digests(folder)["model.safetensors"] == digests(folder)["raw.safetensors"]
+    other = twin(home)
+    assert [battle(paths, "b.jsonl", 10, 2) for paths in (home, other)] == [270, 270]
+    ends = [digests(ledger.folders(paths)[-1]) for paths in (home, other)]
+    assert ends[0] == ends[1]

@@ -48,14 +48,13 @@ class Known(BinSkill):
 
 def lessons_of(gradient: float) -> Any:
     def teach(stepper: Any, pupil: Any, _tokenizer: Any, items: Any, course: Course, reward: Any, beat: Any) -> Taught:
-        own, done = stepper.optimiser, Taught()
-        optimiser = school.HerosOptimiser(own, stepper.model)
+        done, optimiser = Taught(), school.SchoolAdamW(stepper.optimiser, stepper.model, course.rate)
         for step in range(course.steps):
             beat(step)
             part = [item for item in items[step * course.groups : (step + 1) * course.groups] for _ in range(course.samples)]
             done.note(reward(part, pupil.answers(part, course.temperature)), course.samples)
             done.tokens, done.trained = done.tokens + 100, done.trained + 40
-            for weight in optimiser.named.values():
+            for weight in optimiser.weights:
                 weight.grad = weight.detach().clone().fill_(gradient)
             optimiser.step()
         return done
@@ -255,6 +254,22 @@ def test_its_steps_cannot_be_replayed_but_forked(trained: Paths) -> None:
         assert arena.step == 8
     finally:
         leave(arena)
+
+
+def test_the_lineage_names_the_school(trained: Paths) -> None:
+    import json
+
+    from click.testing import CliRunner
+
+    from realm.cli.lineage import show
+
+    first = names(trained)[0]
+    report = visit(trained)
+    os.environ["REALM_HOME"] = str(trained.home)
+    said = CliRunner().invoke(show, ["7", "--json"])
+    assert json.loads(said.output)["schools"] == [
+        {"checkpoint": report.checkpoint, "parent": first, "what": "school: champion, bin level 1, 3 steps of GRPO"}]  # fmt: skip
+    assert f"from {first} to {report.checkpoint}" in CliRunner().invoke(show, ["7"]).output
 
 
 def test_a_stop_or_a_poisoned_gradient_saves_nothing_and_says_why(trained: Paths) -> None:
