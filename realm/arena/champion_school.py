@@ -1,9 +1,8 @@
 """The champion school: GRPO on a skill's own score, for a hero that already solves part of a level (extra `[schools]`).
 
 TRL's GRPOTrainer draws groups of answers and computes the loss; prompts are rendered and answers ended by the hero's own
-template. The school begins from the weights that are served (the average, where there is one), and the average begins anew
-from the weights it ends with: what is measured, trained and served is the same. Nothing is written before the end; then one
-checkpoint, by the saver of every battle.
+template. The school begins from the weights that are served (the average, where there is one), and the average follows over
+its last steps. Nothing is written before the end; then one checkpoint, by the saver of every battle.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ from realm.guild.skill_client import Sample, SkillSource
 from realm.vault.ledger import SCHOOL, extract_step
 
 MOST_MICRO = 16  # answers of one forward pass
+AVERAGED = 3  # the average is over about one in three of the steps taken so far
 AT_ONCE = 128  # problems of an exam that are answered together
 # Read by TRL and the hub's client as they are imported: nothing is sent anywhere.
 QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
@@ -127,10 +127,12 @@ class Pupil:
 class SchoolAdamW(torch.optim.AdamW):
     """AdamW of the school's own on every weight, in place: Muon gives the noise of few rewards the size of a full step.
 
-    The hero's optimiser counts the steps; its moments stay as they were.
+    The hero's optimiser counts the steps, its moments stay as they were; its average follows over the last third of the
+    steps taken.
     """
 
     def __init__(self, own: Optimiser, model: torch.nn.Module, rate: float) -> None:
+        self.taken = 0
         self.own, self.weights = own, [weight for weight in model.parameters() if weight.requires_grad]
         super().__init__(self.weights, lr=own.training.learning_rate * rate, betas=own.training.betas, weight_decay=0.0)
 
@@ -142,6 +144,10 @@ class SchoolAdamW(torch.optim.AdamW):
                             hint="nothing was saved; a lower --rate helps")  # fmt: skip
         super().step()
         self.own.set_steps(self.own.steps + 1)
+        self.taken += 1
+        decay = min(self.own.training.ema_decay or 0.0, self.taken / (self.taken + AVERAGED))
+        for buffer, average in zip(self.own.buffers, self.own.average, strict=False):
+            average.lerp_(buffer.weights, 1 - decay)
 
 
 @dataclass
@@ -255,7 +261,8 @@ def hold(
         event = {**_named(course), "steps": course.steps, "seed": str(course.seed), **told}
         arena.progress.event("school.started", subject=arena.parent or arena.hero.id, step=arena.step, data=event)
         taught = _lead(arena, pupil, items, course, lessons.reward, stop, teach, say)
-        after = lessons.marks(held, pupil.answers)
+        with arena.stepper.served():
+            after = lessons.marks(held, pupil.answers)
         say(f"after, the same problems: {after.text()}")
         told |= {"after": vars(after), "groups": course.groups * course.steps, "flat_groups": taught.flat}
         seconds = arena.clock.monotonic() - begin
@@ -297,8 +304,8 @@ def _lead(
     arena: Arena, pupil: Pupil, items: Sequence[Sample], course: Course, reward: Reward, stop: StopFlag, teach: Teach,
     say: Callable[[str], None],
 ) -> Taught:  # fmt: skip
-    """Give the lessons; the average of the weights begins anew from where they end."""
-    own, first, spoke = arena.stepper.optimiser, arena.step, max(1, course.steps // 10)
+    """Give the lessons."""
+    first, spoke = arena.step, max(1, course.steps // 10)
 
     def beat(step: int) -> None:
         if stop.is_set():
@@ -312,8 +319,6 @@ def _lead(
     _bind_gradients(arena.stepper)
     if arena.step != first + course.steps:
         raise BadInput(f"the school took {arena.step - first} steps, asked were {course.steps}")
-    for buffer, average in zip(own.buffers, own.average, strict=False):
-        average.copy_(buffer.weights)
     return taught
 
 
