@@ -36,7 +36,7 @@ class Course:
     groups: int = 8
     samples: int = 8
     temperature: float = 1.0
-    rate: float = 0.25
+    rate: float = 0.05
     asked: int = 200
 
     @property

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1, 10_000), default=100, show_default=True, help="optimiser steps")
 @click.option("--groups", type=click.IntRange(1, 256), default=8, show_default=True, help="problems of a step")
 @click.option("--samples", type=click.IntRange(2, 64), default=8, show_default=True, help="answers drawn to each problem")
-@click.option("--rate", type=click.FloatRange(0, 10, min_open=True), default=0.25, show_default=True,
+@click.option("--rate", type=click.FloatRange(0, 10, min_open=True), default=0.05, show_default=True,
               help="factor on the hero's learning rate")  # fmt: skip
 @click.option("--temperature", type=click.FloatRange(0, 5, min_open=True), default=1.0, show_default=True)
 @click.option("--asked", type=click.IntRange(20, 2000), default=200, show_default=True, help="problems of each exam")
@@ -101,11 +101,11 @@ def _hold(paths: Paths, course: Course, source: SkillSource) -> Report:
 def text_of(report: Report) -> str:
     """Return a report as lines for a terminal."""
     course, rewards = report.course, report.rewards
-    tenth = max(1, len(rewards) // 10)
-    first, last = sum(rewards[:tenth]) / tenth, sum(rewards[-tenth:]) / tenth
+    part = max(1, len(rewards) // 4)
+    first, last = sum(rewards[:part]) / part, sum(rewards[-part:]) / part
     return "\n".join([
         f"{course.title}: {report.checkpoint}, {report.seconds:.0f} s, {report.tokens} tokens",
-        f"  reward of the answers drawn: {first:.3f} in the first {tenth} steps, {last:.3f} in the last",
+        f"  reward of the answers drawn: {first:.3f} in the first {part} steps, {last:.3f} in the last {part}",
         f"  {report.flat} of {report.groups} groups had no spread and taught nothing",
         f"  held-out problems before: {report.before.text()}",
         f"  held-out problems after:  {report.after.text()}",

@@ -53,7 +53,7 @@ def taught_ones(paths: Paths, steps: int) -> tuple[Taught, dict[str, Any], int]:
     try:
         items: list[Sample] = [{"user_prompt": f"Compute: add({n})"} for n in range(4 * steps)]
         pupil = Pupil(arena.stepper.model, arena.template, None, 12)
-        course = Course("bin", 1, steps=steps, groups=4, samples=8)
+        course = Course("bin", 1, steps=steps, groups=4, samples=8, rate=0.25)
         taught = teach_by_trl(arena.stepper, pupil, tokenizer_of(arena), items, course, ones, lambda step: None)
         return taught, arena.stepper.state_tensors()[0], arena.step
     finally:
@@ -100,7 +100,7 @@ def test_a_hero_goes_through_the_school_from_battle_to_battle(home: Paths) -> No
     assert battle(home, "a.jsonl", 200, 1) == 200
     arena = enter(home, no_evals)
     try:
-        course = Course("bin", 1, steps=60, seed=3, asked=100)
+        course = Course("bin", 1, steps=60, seed=3, asked=100, rate=0.25)
         report = hold(arena, course, Few("bin"), {"brief": 1.0}, StopFlag())
     finally:
         leave(arena)
