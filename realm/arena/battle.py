@@ -42,6 +42,7 @@ def fight(arena: Arena, stop: StopFlag, *, until_idle: bool = False, max_steps: 
     """
     last_step = arena.step + max_steps if max_steps is not None else None
     waiting = board.processing(arena.facts)
+    control.obeyed(arena.paths, "restart")  # this is the start that was asked for
     try:
         while not stop.is_set() and not (last_step is not None and arena.step >= last_step):
             try:
@@ -100,21 +101,25 @@ def _blame(arena: Arena, poison: Poisoned) -> None:
 
 
 def _held(arena: Arena, stop: StopFlag) -> bool:
-    """Hold while paused or stopped; returns whether it held. The end of the process is never held up."""
+    """Hold while paused or stopped, end when a restart is asked for; returns whether anything was. The end is never held up."""
     orders = control.read_orders(arena.paths)
     if orders.skip and arena.progress.status.get("quest") is None:
         control.obeyed(arena.paths, "skip")  # nothing to skip between quests
+    if orders.restart and not stop.is_set():
+        control.obeyed(arena.paths, "restart")
+        stop.set()
+        return True
     if stop.is_set() or not (orders.pause or orders.stop):
         return False
     save_now(arena)
     name = "stopped" if orders.stop else "paused"
     arena.progress.state(name, "by the player; resume goes on at the same step")
     arena.progress.event(f"battle.{name}", step=arena.step, data={"name": arena.progress.status.get("quest")})
-    while not stop.is_set() and (orders.pause or orders.stop):
+    while not stop.is_set() and not orders.restart and (orders.pause or orders.stop):
         stop.wait(HOLD_WAIT_S)
         arena.progress.publish()
         orders = control.read_orders(arena.paths)
-    if not stop.is_set():
+    if not (stop.is_set() or orders.restart):
         arena.progress.event("battle.resumed", step=arena.step)
     return True
 

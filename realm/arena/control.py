@@ -1,4 +1,4 @@
-"""Pause, resume, skip and stop: flag files under `control/`, obeyed at the next step boundary."""
+"""Pause, resume, skip, stop and restart: flag files under `control/`, obeyed at the next step boundary."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ ACTIONS = {
     "skip": "end the current quest at the next step boundary; it can be retried from there",
     "stop": "save a checkpoint at the next step boundary and hold until resumed",
     "stop_after_quest": "finish the current quest, save and hold until resumed",
+    "restart": "save at the next step boundary and end; the weaver starts the arena again, with the settings as they are now",
 }
-_FLAGS = {"pause": ".pause", "skip": ".skip", "stop": ".stop", "stop_after_quest": ".stop_after_quest"}
+_FLAGS = {"pause": ".pause", "skip": ".skip", "stop": ".stop", "stop_after_quest": ".stop_after_quest",
+          "restart": ".restart"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What the player asked for; flags stay until resumed, `skip` until obeyed."""
+    """What the player asked for; flags stay until resumed, `skip` and `restart` until obeyed."""
 
     pause: bool = False
     skip: bool = False
     stop: bool = False
     stop_after_quest: bool = False
+    restart: bool = False
 
 
 def read_orders(paths: Paths) -> Orders:

@@ -57,7 +57,7 @@ def _order(action: str) -> click.Command:
 for _look in (*LOOKS, champion):
     command.add_command(_look)
 
-for _action in ("pause", "resume", "skip", "stop", "stop_after_quest"):
+for _action in ("pause", "resume", "skip", "stop", "stop_after_quest", "restart"):
     command.add_command(_order(_action))
 
 

@@ -188,6 +188,31 @@ def test_stop_saves_and_holds(ground: Paths) -> None:
     once_each(ground, quest)
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_restart_saves_and_ends_and_the_next_start_goes_on(ground: Paths, held: bool) -> None:
+    quest = put(ground, "a.jsonl", 40)
+
+    def ask() -> None:
+        wait_until(lambda: status(ground)["state"] == "paused")
+        control.give(ground, "restart")
+
+    with battle(ground) as one:
+        thread = threading.Thread(target=ask)
+        one.at(4, lambda: (control.give(ground, "pause"), thread.start()) if held else control.give(ground, "restart"))
+        one.fight(until_idle=False)
+        assert one.arena.step == 4
+        assert ledger.extract_step(last(ground).name) == 4
+    if held:
+        thread.join()
+        control.give(ground, "resume")
+    assert control.read_orders(ground) == control.Orders()
+    control.give(ground, "restart")  # nobody is there to obey: the next start is the one
+    with battle(ground) as two:
+        two.fight()
+        assert two.arena.step == 10
+    once_each(ground, quest)
+
+
 def test_stop_after_quest_finishes_it_first(ground: Paths) -> None:
     first, second = put(ground, "a.jsonl", 12), put(ground, "b.jsonl", 12, start=500)
 

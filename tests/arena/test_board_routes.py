@@ -275,7 +275,7 @@ def test_generate(web: Web) -> None:
 def test_training_control_and_status(web: Web) -> None:
     assert web.ask("GET", "/api/training/status").json()["state"] is None
     answer = web.ask("POST", "/api/training/control", json={"action": "pause"}).json()
-    assert answer["orders"] == {"pause": True, "skip": False, "stop": False, "stop_after_quest": False}
+    assert answer["orders"] == {"pause": True, "skip": False, "stop": False, "stop_after_quest": False, "restart": False}
     assert web.ask("POST", "/api/training/control", json={"action": "explode"}).status_code == 422
     (web.paths.status / "training_status.json").write_bytes(b"")
     assert web.ask("GET", "/api/training/status").status_code == 200

@@ -13,12 +13,13 @@ from realm.core.paths import Paths
 
 
 def test_orders_and_resume(empty_home: Paths) -> None:
-    for action in ("pause", "stop", "stop_after_quest", "skip"):
+    for action in ("pause", "stop", "stop_after_quest", "skip", "restart"):
         control.give(empty_home, action)
         control.give(empty_home, action)
-    assert control.read_orders(empty_home) == Orders(True, True, True, True)
+    assert control.read_orders(empty_home) == Orders(True, True, True, True, True)
     control.give(empty_home, "resume")
-    assert control.read_orders(empty_home) == Orders(skip=True)
+    assert control.read_orders(empty_home) == Orders(skip=True, restart=True)
+    control.obeyed(empty_home, "restart")
     control.obeyed(empty_home, "skip")
     control.obeyed(empty_home, "skip")
     assert control.read_orders(empty_home) == Orders()

@@ -251,3 +251,19 @@ def test_an_earlier_configuration_is_restored_from_the_page(realm: Running, watc
     finally:
         httpx.post(api, json={"reset": ["retention.newest"]}).raise_for_status()
     assert watched.errors == []
+
+
+def test_the_arena_starts_again_from_the_settings_page(realm: Running, watched: Watched) -> None:
+    page = watched.page
+
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((realm.home / "status" / "training_status.json").read_text())
+        return found
+
+    give_order(realm, "resume")
+    page.goto(realm.url() + "/settings")
+    before = told()
+    page.get_by_role("button", name="Restart the arena").click()
+    realm.until(lambda: told()["instance"] != before["instance"] and told()["state"] == "training", LONG_S, "started again")
+    assert told()["step"] >= before["step"]
+    assert watched.errors == []

@@ -48,7 +48,7 @@ class MoveBody(_Body):
 
 
 class ActionBody(_Body):
-    action: Literal["pause", "resume", "skip", "stop", "stop_after_quest"]
+    action: Literal["pause", "resume", "skip", "stop", "stop_after_quest", "restart"]
 
 
 class GenerateBody(_Body):

@@ -50,6 +50,8 @@ const STYLES: Record<string, Style> = {
   'skill.set_aside': style('broken-shield', 'coral', 'system'),
   'skill.returned': style('lantern-flame', 'green', 'system'),
   'skill.rusty': style('broken-shield', 'coral', 'progress', 3),
+  'school.started': style('spell-book', 'plain', 'progress'),
+  'school.finished': style('spell-book', 'teal', 'progress', 3),
   'sparring.finished': style('crossed-swords', 'teal', 'progress', 3),
   'achievement.unlocked': style('trophy-cup', 'gold', 'progress', 3),
   'task.finished': style('gears', 'plain', 'system'),
