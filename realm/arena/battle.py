@@ -42,7 +42,6 @@ def fight(arena: Arena, stop: StopFlag, *, until_idle: bool = False, max_steps: 
     """
     last_step = arena.step + max_steps if max_steps is not None else None
     waiting = board.processing(arena.facts)
-    control.obeyed(arena.paths, "restart")  # this is the start that was asked for
     try:
         while not stop.is_set() and not (last_step is not None and arena.step >= last_step):
             try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from realm.arena import adapters, parallel
+from realm.arena import adapters, control, parallel
 from realm.arena.checkpoint_io import read_state, read_weights, restore_rng, versions
 from realm.arena.forming import Cut
 from realm.arena.kept_memory import keep_for
@@ -141,6 +141,7 @@ def enter(paths: Paths, enqueue_evals: EnqueueEvals, clock: Clock = SYSTEM) -> A
     facts, telemetry = open_facts(paths), open_telemetry(paths, check=True)
     progress = Progress(paths, facts, telemetry, clock)
     progress.state("starting", "loading the hero")
+    control.obeyed(paths, "restart")  # this is the start that was asked for: settings are read after it
     hero, config = active_hero(paths), active_config(paths).config
     newest = reconcile(paths, facts, enqueue_evals, clock)
     death = read_mark(paths)

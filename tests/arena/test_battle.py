@@ -208,8 +208,12 @@ def test_a_restart_saves_and_ends_and_the_next_start_goes_on(ground: Paths, held
     assert control.read_orders(ground) == control.Orders()
     control.give(ground, "restart")  # nobody is there to obey: the next start is the one
     with battle(ground) as two:
+        control.give(ground, "restart")  # the settings were read before this
         two.fight()
-        assert two.arena.step == 10
+        assert two.arena.step == 4
+    with battle(ground) as three:
+        three.fight()
+        assert three.arena.step == 10
     once_each(ground, quest)
 
 
