@@ -261,6 +261,7 @@ def test_the_arena_starts_again_from_the_settings_page(realm: Running, watched: 
         return found
 
     give_order(realm, "resume")
+    realm.until(lambda: realm.snapshot()["battle"]["state"] == "training", LONG_S, "a battle")
     page.goto(realm.url() + "/settings")
     before = told()
     page.get_by_role("button", name="Restart the arena").click()
