@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from realm.arena.formation.tensors import MicroBatch
 
 # Of a lane, tokens x width x width: with less work the starts of kernels outweigh what another core brings. Measured on two
-# cores: lanes of 1,000 tokens gain nothing at width 64, of 2,000 a tenth; at width 128 lanes of 500 tokens gain a third.
+# idle cores: at width 64 lanes of 500 tokens lose a tenth, of 1,000 gain a quarter; at width 128 lanes of 256 gain a tenth.
 LEAST_WORK = 2**22
 MOST_WEIGHTS = 2**24  # every lane holds gradients of its own, and the kernels of a larger model are long enough to be shared
 

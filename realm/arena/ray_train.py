@@ -89,7 +89,8 @@ def train(
     os.environ.update({name: os.environ.get(name, value) for name, value in chosen.items()})
     import ray
 
-    # Ray's sockets need a short path, its workers on other machines one that they reach.
+    # Ray's sockets need a short path, its workers on other machines one that they reach, under a name that no machine sweeps
+    # because it does not know the process.
     place = shared if ADDRESS in os.environ else None
     with tempfile.TemporaryDirectory(prefix="realm-ray-", dir=place) as scratch, _cluster(ray, processes, scratch, stop):
         beat()

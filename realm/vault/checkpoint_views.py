@@ -166,7 +166,7 @@ def _row(
     table = {"name": row["name"], "step": row["step"], "state": row["state"], "at": row["created_at"], "size": row["size"],
              "pinned": bool(row["pinned"]), "champion": row["name"] == champion, "evals": evals, "verdict": verdict,
              **{key: record.get(key) for key in ("skill_name", "skill_level", "training_file", "learning_rate")}}  # fmt: skip
-    by_school = (record.get("training_file") or "").startswith(ledger.SCHOOL)
+    by_school = ledger.by_school(record.get("training_file"), record.get("quests", ()))
     unsmoothed = "a school measures no loss" if by_school else "no step was smoothed before it was saved"
     missing = {"train_loss": unsmoothed, "val_loss": "not measured at its step"}
     for key, why in missing.items():

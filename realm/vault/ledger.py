@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class ConsumedRows(BaseModel):
     rows: int = 0
 
 
+def by_school(training_file: str | None, quests: Sequence[object]) -> bool:
+    """Say whether a school took a checkpoint's steps: it trains no quest, whatever a player may have called a file."""
+    return not quests and (training_file or "").startswith(SCHOOL)
+
+
 class Record(BaseModel):
     """What was true when a checkpoint was saved; losses in nats per trained token."""
 
@@ -75,7 +80,7 @@ class Record(BaseModel):
     @property
     def by_school(self) -> bool:
         """Whether its steps were taken in a school, on answers of the hero's own, and not on rows of quests."""
-        return (self.training_file or "").startswith(SCHOOL)
+        return by_school(self.training_file, self.quests)
 
 
 def canonical_name(step: int, clock: Clock = SYSTEM) -> str:

@@ -127,3 +127,10 @@ def test_adopting_twice_changes_nothing(empty_home: Paths, facts: Any) -> None:
 def test_unknown_fields_of_a_record_are_an_error() -> None:
     with pytest.raises(ValueError, match="extra"):
         Record.model_validate({"colour": "red"})
+
+
+def test_a_quest_called_like_a_school_is_no_school() -> None:
+    assert ledger.by_school("school: champion, bin level 1", [])
+    assert not ledger.by_school("school: champion, bin level 1", [{"quest": "x"}])
+    assert not ledger.by_school("train.jsonl", [])
+    assert not ledger.by_school(None, [])
