@@ -237,14 +237,14 @@ def tokenizer_of(arena: Arena) -> Any:
 
 def hold(
     arena: Arena, course: Course, source: SkillSource, styles: Mapping[str, float] | None, stop: StopFlag, *,
-    teach: Teach = teach_by_trl, say: Callable[[str], None] = lambda _line: None,
+    examined: Mapping[str, float] | None = None, teach: Teach = teach_by_trl, say: Callable[[str], None] = lambda _line: None,
 ) -> Report:  # fmt: skip
     """Hold a school from the weights an arena has entered with and save its checkpoint.
 
     Raises Conflict when the hero solves too little or too much, Stopped, NonFinite, Corrupt and what the skill raises; then
     nothing was saved.
     """
-    lessons, begin = Lessons(source, course, styles, arena.step), arena.clock.monotonic()
+    lessons, begin = Lessons(source, course, styles, arena.step, examined), arena.clock.monotonic()
     items = lessons.training("stream", course.groups * course.steps)
     entrance, held = lessons.training("entrance", course.asked), lessons.held_out(course.asked)
     pupil = _pupil(arena, [*items, *entrance, *held])

@@ -19,6 +19,7 @@ from realm.guild.skills.split import split_of
 FORMAT_REWARD = 0.1  # for an answer that can be read, right or wrong
 LEAST_RIGHT, MOST_RIGHT = 0.2, 0.9
 CHUNK = 200  # problems a request
+DRAWN = 15  # problems of an exam drawn together, as evals do: a low level soon runs out of short ones
 SPARE_TOKENS = 16  # beyond the longest golden answer
 
 
@@ -123,25 +124,30 @@ def refuse_unfit(marks: Marks, course: Course) -> None:
 class Lessons:
     """The problems of one level, by purpose, seed and the step the school begins at: the same of these draws the same ones."""
 
-    def __init__(self, source: SkillSource, course: Course, styles: Mapping[str, float] | None = None, step: int = 0) -> None:
+    def __init__(
+        self, source: SkillSource, course: Course, styles: Mapping[str, float] | None = None, step: int = 0,
+        examined: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         if not 1 <= course.level <= source.max_level:
             raise BadInput(f"{source.skill} has levels 1 to {source.max_level}, not {course.level}")
-        self.source, self.course, self.styles, self.step = source, course, styles, step
+        self.source, self.course, self.step = source, course, step
+        self.styles = {"train": styles, "eval": examined}
 
     def training(self, purpose: str, count: int) -> list[Sample]:
         """Return problems of the train partition."""
         return self._draw(purpose, count, "train")
 
     def held_out(self, count: int) -> list[Sample]:
-        """Return problems of the eval partition, for the exams."""
+        """Return problems of the eval partition for the exams, in the answer style that evals ask."""
         return self._draw("exam", count, "eval")
 
     def _draw(self, purpose: str, count: int, split: str) -> list[Sample]:
         found: list[Sample] = []
         skill, level = self.course.skill, self.course.level
+        most = DRAWN if split == "eval" else CHUNK
         while len(found) < count:
             seed = derive_seed("school", skill, level, self.step, self.course.seed, purpose, len(found))
-            part = self.source.generate(level, min(CHUNK, count - len(found)), seed, split, self.styles)
+            part = self.source.generate(level, min(most, count - len(found)), seed, split, self.styles[split])
             if not part:
                 raise Corrupt(f"{skill} gave no problems of level {level}")
             wrong = [item for item in part if split_of(skill, level, str(item["key"])) != split]

@@ -90,10 +90,11 @@ def _hold(paths: Paths, course: Course, source: SkillSource) -> Report:
         from realm.gate import Realm
         from realm.gate.founding import answer_styles
 
-        styles = answer_styles(active_preset(paths)).at(course.level)
+        styles = answer_styles(active_preset(paths))
         arena = enter(paths, Realm(paths).enqueue_evals)
         try:
-            return hold(arena, course, source, styles, stop, say=lambda line: click.echo(line, err=True))
+            return hold(arena, course, source, styles.at(course.level), stop, examined={styles.examined(course.level): 1.0},
+                        say=lambda line: click.echo(line, err=True))  # fmt: skip
         finally:
             leave(arena)
 

@@ -125,6 +125,23 @@ def test_a_hero_that_knows_too_little_or_too_much_is_refused_with_numbers() -> N
         refuse_unfit(Marks(200, 181, 0.5), COURSE)
 
 
+def test_exams_are_drawn_and_asked_as_evals_are() -> None:
+    asked: list[tuple[str, int, object]] = []
+
+    class Noted(SkillInside):
+        def generate(
+            self, level: int, count: int, seed: int, split: str, styles: Mapping[str, float] | None = None
+        ) -> list[Sample]:
+            asked.append((split, count, styles))
+            return super().generate(level, count, seed, split, styles)
+
+    train, exam = {"brief": 0.5, "trace": 0.5}, {"trace": 1.0}
+    lessons = Lessons(Noted("bin"), Course("bin", 2), train, examined=exam)
+    assert all("[trace]" in str(item["user_prompt"]) for item in lessons.held_out(40))
+    assert len(lessons.training("stream", 210)) == 210
+    assert asked == [("eval", 15, exam), ("eval", 15, exam), ("eval", 10, exam), ("train", 200, train), ("train", 10, train)]
+
+
 def test_lessons_are_train_problems_and_exams_are_not() -> None:
     drawn = [Lessons(SkillInside("bin"), Course("bin", 2, seed=seed)) for seed in (0, 0, 1)]
     first, again, other = [[item["id"] for item in one.training("stream", 450)] for one in drawn]
